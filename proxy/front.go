@@ -1,0 +1,294 @@
+package proxy
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"portero/proxy/catalog"
+	"portero/shared/rawjson"
+)
+
+// Limits of the client's side.
+const (
+	maxInFlight = 256
+	listWithin  = 5 * time.Second // how long a list waits for servers that are starting
+)
+
+// front is the client's connection. tools/list and tools/call are answered
+// here, from raw bytes to raw bytes; the session itself (initialize,
+// server/discover, ping, subscriptions) is the SDK's server, which reads and
+// writes through front as its transport.
+type front struct {
+	p   *Proxy
+	sdk *mcp.Server
+
+	outMu sync.Mutex
+	out   io.Writer
+
+	toSDK chan jsonrpc.Message
+
+	mu      sync.Mutex
+	cancels map[string]context.CancelFunc // calls under way, by raw id
+	ids     map[jsonrpc.ID]string         // raw ids of requests the SDK is answering
+	client  string                        // clientInfo.name of initialize
+	calls   sync.WaitGroup
+}
+
+func newFront(p *Proxy, out io.Writer) *front {
+	f := &front{p: p, out: out, toSDK: make(chan jsonrpc.Message), cancels: map[string]context.CancelFunc{}, ids: map[jsonrpc.ID]string{}}
+	f.sdk = mcp.NewServer(&mcp.Implementation{Name: "portero", Title: "Portero", Version: p.opt.Version}, &mcp.ServerOptions{
+		Instructions: p.opt.Instructions,
+		Capabilities: &mcp.ServerCapabilities{Tools: &mcp.ToolCapabilities{ListChanged: true}},
+		Logger:       p.log.With("part", "session"),
+	})
+	return f
+}
+
+// serve runs the session until in ends or ctx does, and waits for the calls
+// under way, which end with it.
+func (f *front) serve(ctx context.Context, in io.Reader) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	read := make(chan error, 1)
+	go func() {
+		// Reading stdin cannot be interrupted; this goroutine ends with the
+		// process when ctx ended first.
+		read <- f.read(ctx, in)
+		cancel()
+	}()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := f.sdk.Run(ctx, &tap{f: f, closed: make(chan struct{})}); err != nil && ctx.Err() == nil {
+			f.p.log.Error("session ended", "err", err)
+			cancel()
+		}
+	}()
+	var err error
+	select {
+	case err = <-read:
+	case <-ctx.Done():
+		select {
+		case err = <-read:
+		default:
+			err = ctx.Err()
+		}
+	}
+	cancel()
+	<-done
+	f.calls.Wait()
+	return err
+}
+
+func (f *front) read(ctx context.Context, in io.Reader) error {
+	lines := newLines(in, maxMessage)
+	for {
+		line, err := lines.next()
+		var big *tooLarge
+		switch {
+		case errors.As(err, &big):
+			f.refuse(big.id, rawjson.CodeInvalid, big.Error())
+		case err != nil:
+			return err
+		case len(line) > 0:
+			f.dispatch(ctx, append([]byte(nil), line...))
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+}
+
+// dispatch decides who answers a message. line is owned by it.
+func (f *front) dispatch(ctx context.Context, line []byte) {
+	m, err := rawjson.ParseEnvelope(line)
+	if err != nil {
+		code := rawjson.CodeInvalid
+		var bad *rawjson.Error
+		if errors.As(err, &bad) {
+			code = bad.Code
+		}
+		f.refuse(m.ID, code, err.Error())
+		return
+	}
+	switch {
+	case m.IsRequest() && (m.Method == "tools/call" || m.Method == "tools/list"):
+		f.start(ctx, m)
+	case m.Method == "notifications/cancelled" && f.cancel(m.Params):
+	default:
+		f.pass(ctx, m)
+	}
+}
+
+// start answers a request on a goroutine of its own.
+func (f *front) start(ctx context.Context, m rawjson.Envelope) {
+	id := string(m.ID)
+	ctx, cancel := context.WithCancel(ctx)
+	f.mu.Lock()
+	_, twice := f.cancels[id]
+	full := len(f.cancels) >= maxInFlight
+	if !twice && !full {
+		f.cancels[id] = cancel
+		f.calls.Add(1)
+	}
+	f.mu.Unlock()
+	switch {
+	case twice:
+		cancel()
+		f.refuse(m.ID, rawjson.CodeInvalid, "a request with this id is still under way")
+	case full:
+		cancel()
+		f.refuse(m.ID, codeRefused, "too many calls at once: wait for some of them to end")
+	default:
+		go func() {
+			defer f.calls.Done()
+			defer cancel()
+			f.answer(ctx, m)
+		}()
+	}
+}
+
+func (f *front) answer(ctx context.Context, m rawjson.Envelope) {
+	who := f.who(m.Params)
+	r := reply{err: &rpcError{Code: -32603, Message: "internal error; see the log"}}
+	func() {
+		defer func() {
+			// One call's bug must not end the session of all.
+			if v := recover(); v != nil {
+				f.p.log.Error("a call panicked", "method", m.Method)
+			}
+		}()
+		if m.Method == "tools/list" {
+			r = f.p.listTools(ctx, who, m.Params)
+		} else {
+			r = f.p.callTool(ctx, who, m.Params)
+		}
+	}()
+	f.mu.Lock()
+	_, wanted := f.cancels[string(m.ID)]
+	delete(f.cancels, string(m.ID))
+	f.mu.Unlock()
+	if wanted && ctx.Err() == nil {
+		f.reply(m.ID, who, r)
+	}
+}
+
+// cancel ends a call of ours; false when the id is not one.
+func (f *front) cancel(params []byte) bool {
+	id, ok := rawjson.Get(params, "requestId")
+	if !ok {
+		return false
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	cancel, ok := f.cancels[string(id)]
+	if ok {
+		delete(f.cancels, string(id))
+		cancel()
+	}
+	return ok
+}
+
+// who reads from a request what its sender is: a modern client says so in each
+// request, an older one has said it in initialize.
+func (f *front) who(params []byte) client {
+	f.mu.Lock()
+	name := f.client
+	f.mu.Unlock()
+	var c client
+	if meta, ok := rawjson.Get(params, "_meta"); ok {
+		var m struct {
+			Version string             `json:"io.modelcontextprotocol/protocolVersion"`
+			Info    mcp.Implementation `json:"io.modelcontextprotocol/clientInfo"`
+		}
+		if json.Unmarshal(meta, &m) == nil && m.Version >= modernVersion {
+			c.modern = true
+			name = m.Info.Name
+		}
+	}
+	c.separator = f.p.opt.Separator
+	if c.separator == "auto" {
+		c.separator = separatorFor(name)
+	}
+	return c
+}
+
+// modernVersion is the first protocol revision without sessions.
+const modernVersion = "2026-07-28"
+
+// slashless are clients that rewrite or refuse "/" in tool names.
+var slashless = []string{"claude", "cursor", "visual studio code", "vscode", "copilot", "codex", "gemini", "windsurf", "cline", "zed"}
+
+func separatorFor(clientName string) string {
+	name := strings.ToLower(clientName)
+	for _, s := range slashless {
+		if strings.Contains(name, s) {
+			return catalog.Underscore
+		}
+	}
+	return catalog.Slash
+}
+
+func (f *front) refuse(id []byte, code int, msg string) {
+	if id == nil {
+		id = []byte("null")
+	}
+	f.reply(id, client{}, refused(code, "%s", f.p.opt.Table.MaskText(msg)))
+}
+
+// reply writes the response to one request.
+func (f *front) reply(id []byte, who client, r reply) {
+	line := append([]byte(`{"jsonrpc":"2.0","id":`), id...)
+	var own *rpcError
+	switch {
+	case r.failed != nil:
+		line = append(append(line, `,"error":`...), r.failed...)
+	case errors.As(r.err, &own):
+		line = append(append(line, `,"error":`...), marshal(own)...)
+	case r.err != nil:
+		line = append(append(line, `,"error":`...), marshal(&rpcError{Code: codeServer, Message: f.p.opt.Table.MaskText(r.err.Error())})...)
+	default:
+		line = append(line, `,"result":`...)
+		line = append(line, dated(r.result, who)...)
+	}
+	f.write(append(line, '}'))
+}
+
+// dated marks a result as complete for clients whose revision wants to be told.
+func dated(result []byte, who client) []byte {
+	if !who.modern {
+		return result
+	}
+	if _, ok := rawjson.Get(result, "resultType"); ok {
+		return result
+	}
+	return rawjson.Set(result, "resultType", []byte(`"complete"`))
+}
+
+// write sends one message. Messages hold no newline: they are JSON as servers
+// sent it, line by line, or as Portero wrote it.
+func (f *front) write(line []byte) {
+	f.outMu.Lock()
+	defer f.outMu.Unlock()
+	if _, err := f.out.Write(append(line, '\n')); err != nil {
+		f.p.log.Warn("write to the client", "err", err)
+	}
+}
+
+// listChanged has the SDK tell the client that the tools changed, in the way
+// that its protocol revision wants. The tool is never listed or called: lists
+// and calls do not reach the SDK.
+func (f *front) listChanged() {
+	f.sdk.AddTool(&mcp.Tool{Name: "changed", InputSchema: json.RawMessage(`{"type":"object"}`)},
+		func(context.Context, *mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+			return nil, errors.New("not a tool")
+		})
+}

@@ -1,0 +1,122 @@
+package proxy
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"portero/shared/rawjson"
+)
+
+// pass hands a message to the SDK.
+func (f *front) pass(ctx context.Context, m rawjson.Envelope) {
+	if m.Method == "initialize" {
+		f.meet(m.Params)
+	}
+	var msg jsonrpc.Message
+	switch {
+	case m.IsRequest():
+		id, err := f.remember(m.ID)
+		if err != nil {
+			f.refuse(m.ID, rawjson.CodeInvalid, err.Error())
+			return
+		}
+		msg = &jsonrpc.Request{ID: id, Method: m.Method, Params: m.Params}
+	case m.IsNotification():
+		msg = &jsonrpc.Request{Method: m.Method, Params: m.Params}
+	default:
+		return // a response: the proxy asks the client nothing
+	}
+	select {
+	case f.toSDK <- msg:
+	case <-ctx.Done():
+	}
+}
+
+// meet notes who initialize comes from.
+func (f *front) meet(params []byte) {
+	var init struct {
+		ClientInfo mcp.Implementation `json:"clientInfo"`
+	}
+	if json.Unmarshal(params, &init) == nil {
+		f.mu.Lock()
+		f.client = init.ClientInfo.Name
+		f.mu.Unlock()
+	}
+}
+
+// remember keeps the exact spelling of an id, which the SDK's own type loses,
+// until the SDK answers.
+func (f *front) remember(raw []byte) (jsonrpc.ID, error) {
+	var v any
+	if err := json.Unmarshal(raw, &v); err != nil {
+		return jsonrpc.ID{}, fmt.Errorf("the id cannot be read: %w", err)
+	}
+	id, err := jsonrpc.MakeID(v)
+	if err != nil {
+		return id, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, twice := f.ids[id]; twice {
+		return id, errors.New("a request with this id is still under way")
+	}
+	f.ids[id] = string(raw)
+	return id, nil
+}
+
+// tap is the SDK server's transport: what front passes on, and back.
+type tap struct {
+	f      *front
+	once   sync.Once
+	closed chan struct{}
+}
+
+// Connect implements [mcp.Transport].
+func (t *tap) Connect(context.Context) (mcp.Connection, error) { return t, nil }
+
+// Read implements [mcp.Connection].
+func (t *tap) Read(ctx context.Context) (jsonrpc.Message, error) {
+	select {
+	case m := <-t.f.toSDK:
+		return m, nil
+	case <-t.closed:
+		return nil, io.EOF
+	case <-ctx.Done():
+		return nil, io.EOF
+	}
+}
+
+// Write implements [mcp.Connection].
+func (t *tap) Write(_ context.Context, m jsonrpc.Message) error {
+	line, err := jsonrpc.EncodeMessage(m)
+	if err != nil {
+		return err
+	}
+	if r, ok := m.(*jsonrpc.Response); ok {
+		t.f.mu.Lock()
+		raw, known := t.f.ids[r.ID]
+		delete(t.f.ids, r.ID)
+		t.f.mu.Unlock()
+		if known {
+			line = rawjson.Set(line, "id", []byte(raw))
+		}
+	}
+	t.f.write(line)
+	return nil
+}
+
+// Close implements [mcp.Connection].
+func (t *tap) Close() error {
+	t.once.Do(func() { close(t.closed) })
+	return nil
+}
+
+// SessionID implements [mcp.Connection].
+func (t *tap) SessionID() string { return "" }
