@@ -21,6 +21,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strconv"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -71,7 +72,7 @@ func Run(ctx context.Context, opt Options) error {
 	}
 	base := opt.PublicURL
 	if base == "" {
-		base = scheme(opt) + "://" + listener.Addr().String()
+		base = scheme(opt) + "://" + reachable(listener.Addr())
 	}
 	links := hub.New(d, opt.Logger.With("part", "hub"))
 	mux := http.NewServeMux()
@@ -118,6 +119,14 @@ func listen(opt Options) (net.Listener, error) {
 		return nil, fmt.Errorf("listen on %s: plain HTTP is for this machine only: set tls_cert and tls_key in [relay], or behind_proxy = true when a proxy in front does TLS", opt.Listen)
 	}
 	return listener, nil
+}
+
+// reachable is an address that a browser on this machine can open.
+func reachable(addr net.Addr) string {
+	if tcp, ok := addr.(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
+		return net.JoinHostPort("localhost", strconv.Itoa(tcp.Port))
+	}
+	return addr.String()
 }
 
 func scheme(opt Options) string {

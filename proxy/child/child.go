@@ -11,7 +11,7 @@
 // One process is one session, with these goroutines, all waited for before
 // Run starts the next one or returns:
 //
-//	reap   holds the OS thread that forked, waits for the process, reaps it
+//	hold   keeps the OS thread that forked, waits for the process, reaps it
 //	read   reads stdout: notifications and replies in the order of the wire
 //	write  writes stdin from a bounded queue, the only one that may block on it
 //	drain  reads stderr into the log, keeps the last lines

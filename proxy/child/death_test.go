@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -223,6 +224,9 @@ func orphanMaker(args []string) {
 // TestPorteroKilled: a child that ignores the end of its stdin does not
 // outlive a Portero that had no chance to end it.
 func TestPorteroKilled(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux kills a child with its parent")
+	}
 	file := filepath.Join(t.TempDir(), "pid")
 	self, err := os.Executable()
 	if err != nil {

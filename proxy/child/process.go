@@ -15,7 +15,7 @@ import (
 
 // unkillable is the time past its deadline after which a process that has got
 // SIGKILL is given up: the machine may merely be busy.
-const unkillable = time.Second
+const unkillable = 5 * time.Second
 
 // process is one started process, leader of a group of its own.
 type process struct {
@@ -116,11 +116,8 @@ func (p *process) end(deadline time.Time) error {
 	case <-time.After(time.Until(deadline) + unkillable):
 		return fmt.Errorf("process %d did not end on SIGKILL", p.pid)
 	}
-	// The others have the signal and are reaped by init, which takes a moment,
-	// or for ever where init does not do its work. Signal 0 harms nobody,
-	// should the id be another's already.
-	for time.Now().Before(deadline) && !errors.Is(syscall.Kill(-p.pid, 0), syscall.ESRCH) {
-		time.Sleep(time.Millisecond)
+	for running(p.pid) && time.Now().Before(deadline) { // they have the signal
+		time.Sleep(2 * time.Millisecond)
 	}
 	return nil
 }

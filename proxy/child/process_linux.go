@@ -1,7 +1,11 @@
 package child
 
 import (
+	"bytes"
 	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -27,6 +31,31 @@ func awaitExit(p *os.Process) (unreaped bool) {
 			return err == nil
 		}
 	}
+}
+
+// running reports whether a process of the group is there and no zombie: those
+// who reap orphans, above all in containers, take their time. Signal 0 harms
+// nobody, should the id be another's already.
+func running(group int) bool {
+	if unix.Kill(-group, 0) == unix.ESRCH {
+		return false
+	}
+	stats, err := filepath.Glob("/proc/[1-9]*/stat")
+	if err != nil || len(stats) == 0 {
+		return true
+	}
+	for _, path := range stats {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			continue // it has ended meanwhile
+		}
+		// pid (name) state ppid group ...; the name may hold anything.
+		fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+		if len(fields) > 2 && fields[2] == strconv.Itoa(group) && fields[0] != "Z" && fields[0] != "X" {
+			return true
+		}
+	}
+	return false
 }
 
 // growPipe is best effort: a small pipe is slower, nothing else.

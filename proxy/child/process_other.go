@@ -14,4 +14,8 @@ func attributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: tr
 // after the reaping instead, within the time the system takes to reuse an id.
 func awaitExit(*os.Process) (unreaped bool) { return false }
 
+// running reports whether a process of the group exists. Signal 0 harms
+// nobody, should the id be another's already.
+func running(group int) bool { return syscall.Kill(-group, 0) != syscall.ESRCH }
+
 func growPipe(*os.File) {}

@@ -53,6 +53,11 @@ func (j *Journal) Enter(ctx context.Context, epoch string) error {
 			if _, err := tx.Exec("DELETE FROM outbox WHERE task = ?", t.ID); err != nil {
 				return err
 			}
+			// The other store counts its claims from one again, and those of
+			// the last are worthless: the task is no longer approved.
+			if _, err := tx.Exec("DELETE FROM voids WHERE task = ?", t.ID); err != nil {
+				return err
+			}
 			if err := postOpen(tx, t); err != nil {
 				return err
 			}
@@ -73,28 +78,47 @@ func (j *Journal) Observe(ctx context.Context, w wire.Task) error {
 		if err != nil {
 			return err
 		}
-		return j.observe(tx, w)
+		return ignore(errOld, j.observe(tx, w))
 	})
 }
 
 // Heard records a task's state that came with an answer. It may overtake
 // pushes of older revisions, so it says nothing of what has been seen.
 func (j *Journal) Heard(ctx context.Context, w wire.Task) error {
-	return j.change(ctx, func(tx *db.Tx) error { return j.observe(tx, w) })
+	return ignore(errOld, j.change(ctx, func(tx *db.Tx) error { return j.observe(tx, w) }))
+}
+
+// errOld ends a transaction that has nothing to record. Whoever asks again
+// after every change would go round in circles if it were announced as one.
+var errOld = errors.New("nothing new")
+
+func ignore(one, err error) error {
+	if errors.Is(err, one) {
+		return nil
+	}
+	return err
 }
 
 func (j *Journal) observe(tx *db.Tx, w wire.Task) error {
 	t, err := find(tx, w.Task)
 	if errors.Is(err, ErrNoTask) {
-		return nil
+		return errOld
 	} else if err != nil {
 		return err
 	}
 	if w.Rev <= t.Rev || w.Binding != t.Binding {
-		return nil
+		return errOld
 	}
 	from, rev := t.State, t.Rev
-	t.Rev, t.By, t.State = w.Rev, w.By, task.Observe(t.State, w.State)
+	t.Rev, t.By = w.Rev, w.By
+	// A claim that was given back here is news that the relay has yet to hear.
+	void, err := isVoid(tx, t.ID, w.Claim)
+	if err != nil {
+		return err
+	}
+	if w.State != task.Claimed || !void {
+		t.State = task.Observe(t.State, w.State)
+	}
 	if !t.State.Effect() {
 		t.Claim, t.Holder = w.Claim, w.Holder
 		if w.Reason != "" && from != task.Cancelled {
@@ -158,7 +182,7 @@ func (j *Journal) Acked(ctx context.Context, id string, w wire.Task) error {
 		if _, err := tx.Exec("DELETE FROM outbox WHERE id = ?", id); err != nil {
 			return err
 		}
-		return j.observe(tx, w)
+		return ignore(errOld, j.observe(tx, w))
 	})
 }
 
@@ -199,20 +223,13 @@ func (j *Journal) Reap(ctx context.Context) error {
 		case t.State == task.Executing && !j.Alive(t.Holder):
 			err = errors.Join(err, j.Lose(ctx, t.ID, "the process that ran it ended before the outcome was known; it may have run and is not run again"))
 		case t.State == task.Cancelled:
-			err = errors.Join(err, ignoreVoid(j.Void(ctx, t.ID, t.Claim, task.Withdrawn, "")))
+			err = errors.Join(err, ignore(ErrVoid, j.Void(ctx, t.ID, t.Claim, task.Withdrawn, "")))
 		case t.State == task.Claimed && !j.Alive(t.Holder):
-			err = errors.Join(err, ignoreVoid(j.Void(ctx, t.ID, t.Claim, task.Dead, "")))
+			err = errors.Join(err, ignore(ErrVoid, j.Void(ctx, t.ID, t.Claim, task.Dead, "")))
 		case t.State != task.Executing && t.Scope == "session" && !j.Alive(t.Session):
 			_, gone := j.Cancel(ctx, t.ID)
 			err = errors.Join(err, gone)
 		}
-	}
-	return err
-}
-
-func ignoreVoid(err error) error {
-	if errors.Is(err, ErrVoid) {
-		return nil
 	}
 	return err
 }

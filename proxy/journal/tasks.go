@@ -135,11 +135,9 @@ func (j *Journal) Start(ctx context.Context, id string, claim int64) error {
 		if t.State != task.Approved && t.State != task.Claimed {
 			return fmt.Errorf("%w: the task is %s", ErrVoid, t.State.Status())
 		}
-		var void bool
-		if err := tx.QueryRow("SELECT EXISTS(SELECT 1 FROM voids WHERE task = ? AND claim = ?)", id, claim).Scan(&void); err != nil {
+		if void, err := isVoid(tx, id, claim); err != nil {
 			return err
-		}
-		if void {
+		} else if void {
 			return fmt.Errorf("%w: it was given back", ErrVoid)
 		}
 		if err := tx.One("INSERT INTO starts(task, claim, proc, at) VALUES(?,?,?,?) ON CONFLICT DO NOTHING", id, claim, j.proc, db.Millis(tx.Now)); err != nil {
@@ -207,9 +205,10 @@ func (j *Journal) lose(tx *db.Tx, id, note string) error {
 }
 
 // Void gives a claim back unused: first it is made worthless here, then the
-// relay is told why. It returns ErrVoid when the task has been started.
+// relay is told why. It returns ErrVoid when the task has been started; giving
+// the same claim back a second time changes nothing.
 func (j *Journal) Void(ctx context.Context, id string, claim int64, why task.Why, note string) error {
-	return j.change(ctx, func(tx *db.Tx) error { return j.void(tx, id, claim, why, note) })
+	return ignore(errOld, j.change(ctx, func(tx *db.Tx) error { return j.void(tx, id, claim, why, note) }))
 }
 
 func (j *Journal) void(tx *db.Tx, id string, claim int64, why task.Why, note string) error {
@@ -224,7 +223,15 @@ func (j *Journal) void(tx *db.Tx, id string, claim int64, why task.Why, note str
 	if started {
 		return ErrVoid
 	}
-	if _, err := tx.Exec("INSERT INTO voids(task, claim) VALUES(?,?) ON CONFLICT DO NOTHING", id, claim); err != nil {
+	if void, err := isVoid(tx, id, claim); err != nil {
+		return err
+	} else if void {
+		return errOld // the reason given then stands
+	}
+	if t.State == task.Cancelled {
+		why = task.Withdrawn // whatever else the caller found: nobody wants it any more
+	}
+	if _, err := tx.Exec("INSERT INTO voids(task, claim) VALUES(?,?)", id, claim); err != nil {
 		return err
 	}
 	key := fmt.Sprintf("release:%s:%d", id, claim)
@@ -241,4 +248,9 @@ func (j *Journal) void(tx *db.Tx, id string, claim int64, why task.Why, note str
 		t.State, t.Reason = step.Task.State, note
 	}
 	return j.save(tx, &t, from, t.Rev, "release", j.proc, string(why), false)
+}
+
+func isVoid(tx *db.Tx, id string, claim int64) (void bool, err error) {
+	err = tx.QueryRow("SELECT EXISTS(SELECT 1 FROM voids WHERE task = ? AND claim = ?)", id, claim).Scan(&void)
+	return void, err
 }

@@ -207,7 +207,7 @@ func (t *Table) MaskText(s string) string {
 		b.WriteString(s[copied:h.start])
 		b.WriteString(repl)
 		copied = h.end
-		i = x.pass(h)
+		i = h.end // plain text has no escapes to keep track of
 	}
 	if copied == 0 {
 		return s

@@ -1,10 +1,6 @@
 package mask
 
-import (
-	"strings"
-
-	"portero/shared/rawjson"
-)
+import "strings"
 
 // Kind says what a JSON value is, and so which words in it belong to the
 // protocol. Those are never rewritten: with a real value "text", a content
@@ -45,11 +41,15 @@ func (k Kind) place() place {
 	return mcp
 }
 
-// table turns lines of keys into a map.
+// table turns lines of keys into a map. A key in two lines is a mistake in this
+// file and stops every program and test that starts.
 func table(lines map[place]string) map[string]place {
 	keys := make(map[string]place)
 	for p, line := range lines {
 		for key := range strings.FieldsSeq(line) {
+			if _, twice := keys[key]; twice {
+				panic("mask: two rules for the key " + key)
+			}
 			keys[key] = p
 		}
 	}
@@ -86,7 +86,8 @@ var schemaKeys = table(map[place]string{
 })
 
 // member returns how the value of a key is read in an object at p, and whether
-// the key itself is the protocol's. Only the plain spelling of a key counts.
+// the key itself is the protocol's. Only the plain spelling of a key counts, and
+// an object where a constant should be is anybody's data.
 func (p place) member(key []byte) (value place, protected bool) {
 	switch p {
 	case mcp:
@@ -105,14 +106,6 @@ func (p place) member(key []byte) (value place, protected bool) {
 		}
 	}
 	return value, protected
-}
-
-// inside returns how the members or elements of a container at p are read.
-func (p place) inside(kind rawjson.Kind) place {
-	if kind == rawjson.Object && (p == word || p == ref) {
-		return payload
-	}
-	return p
 }
 
 // constant reports whether the inside of a literal has the shape of a protocol

@@ -37,7 +37,6 @@ func (w *rewriter) run(kind Kind) error {
 		case rawjson.End:
 			return nil
 		case rawjson.Object, rawjson.Array:
-			next = next.inside(t.Kind)
 			open = append(open, next)
 		case rawjson.ObjectClose, rawjson.ArrayClose:
 			// The elements of an array are all read alike; a member's key comes first.

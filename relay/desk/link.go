@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"time"
 
 	"portero/shared/audit"
@@ -16,8 +17,8 @@ import (
 // OpenTask records a machine's request for approval. Repeating it returns the
 // task as it is; the same id with another binding is ErrConflict.
 func (d *Desk) OpenTask(ctx context.Context, machine string, hello wire.Hello, open wire.Open) (t Task, err error) {
-	if open.Task == "" || open.Binding == "" || open.Tool == "" || open.TTLMS <= 0 || len(open.Args) > wire.MaxArgs || !json.Valid(open.Args) {
-		return t, &Rejected{Code: wire.CodeInvalid, Msg: "a request for approval needs task, binding, tool, ttl_ms and arguments within the limit"}
+	if msg := faulty(hello, open); msg != "" {
+		return t, &Rejected{Code: wire.CodeInvalid, Msg: msg}
 	}
 	err = d.change(ctx, func(tx *db.Tx) error {
 		t, err = find(tx, open.Task)
@@ -47,6 +48,25 @@ func (d *Desk) OpenTask(ctx context.Context, machine string, hello wire.Hello, o
 		return audit.Append(tx, audit.Entry{Event: "open", Task: t.ID, Tool: t.Tool, To: string(t.State), By: "machine:" + machine, Digest: t.Binding})
 	})
 	return t, err
+}
+
+// word is what ids, bindings and codes are made of: they become parts of
+// addresses and of button data.
+var word = regexp.MustCompile(`^[A-Za-z0-9_:-]{1,128}$`)
+
+// faulty says what is wrong with a request for approval, "" when nothing is.
+func faulty(hello wire.Hello, open wire.Open) string {
+	switch {
+	case !word.MatchString(open.Task) || !word.MatchString(open.Binding) || !word.MatchString(open.Code) || !word.MatchString(open.Session):
+		return "task, binding, code and session must be words of up to 128 letters, digits, _, : and -"
+	case open.Tool == "" || len(open.Tool) > 512 || len(open.Rule) > wire.MaxText || len(hello.Machine) > 256:
+		return "tool, rule or the machine's name is missing or too long"
+	case open.TTLMS <= 0 || open.TTLMS > (366*24*time.Hour).Milliseconds():
+		return "ttl_ms must be over 0 and at most a year"
+	case len(open.Args) > wire.MaxArgs || !json.Valid(open.Args):
+		return fmt.Sprintf("args must be JSON of at most %d bytes", wire.MaxArgs)
+	}
+	return ""
 }
 
 // Rejected is a request that the relay will never accept.

@@ -294,14 +294,3 @@ func TestUnknown(t *testing.T) {
 		b.get("/?"+q).lacks(t, `class="flash`)
 	}
 }
-
-func TestOddTaskID(t *testing.T) {
-	f := serve(t)
-	id := `a/b?c#d%2F"><script>é`
-	f.open(id, `{}`, time.Hour)
-	b := f.signedIn()
-	list := b.get("/")
-	list.lacks(t, `"><script>é`)
-	b.get("/tasks/"+url.PathEscape(id)).want(t, 200, "Bound to")
-	b.push(list, "/tasks/"+url.PathEscape(id)+"/approve").want(t, 200, "✅ Approved")
-}

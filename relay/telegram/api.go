@@ -70,6 +70,8 @@ func newAPI(token, address string) *api {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.DialContext = (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 15 * time.Second}).DialContext
 	t.TLSHandshakeTimeout = 10 * time.Second
+	// A connection that died without a word must not swallow call after call.
+	t.HTTP2 = &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 10 * time.Second}
 	return &api{
 		token:    escaped,
 		endpoint: strings.ReplaceAll(strings.TrimRight(address, "/"), "%", "%%") + "/bot%s/%s",

@@ -45,16 +45,6 @@ func draw(t desk.Task, file attachment) drawing {
 	p.bold("Code:").say(" ").quote(t.Code, 16).say("\n")
 	p.bold("Rule:").say(" ").quote(t.Rule, 160).say("\n")
 
-	var tail page
-	if t.State == task.Pending {
-		tail.bold("Answer by:").say(" " + t.Deadline.UTC().Format(stamp) + "\n")
-	}
-	tail.say("\n").say("ID: ").quote(t.ID, 64)
-	if t.State != task.Pending {
-		tail.say("\n\n")
-		outcome(&tail, t)
-	}
-
 	// The same room in every state: an edit does not change the arguments.
 	text, hidden := arguments(t.Args, cardUnits-p.n)
 	p.bold("Arguments:").say("\n")
@@ -70,8 +60,15 @@ func draw(t desk.Task, file attachment) drawing {
 			p.say(fmt.Sprintf("✂️ %d bytes are not shown; the whole is in the file above.\n", hidden))
 		}
 	}
-	p.say("\n")
-	return drawing{html: p.String() + tail.String(), cut: hidden > 0}
+	if t.State == task.Pending {
+		p.say("\n").bold("Answer by:").say(" " + t.Deadline.UTC().Format(stamp) + "\n")
+	}
+	p.say("\nID: ").quote(t.ID, 64)
+	if t.State != task.Pending {
+		p.say("\n\n")
+		outcome(&p, t)
+	}
+	return drawing{html: p.String(), cut: hidden > 0}
 }
 
 // minimal is the card for when Telegram refuses the full one: plain text, and

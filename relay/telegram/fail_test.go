@@ -370,7 +370,9 @@ func TestEndInTheMiddleOfASend(t *testing.T) {
 			close(entered)
 			<-proceed
 		}
-		resp, err := http.Post(real+req.URL.Path, req.Header.Get("Content-Type"), req.Body)
+		out, _ := http.NewRequestWithContext(req.Context(), "POST", real+req.URL.Path, req.Body)
+		out.Header = req.Header
+		resp, err := http.DefaultClient.Do(out)
 		if err != nil {
 			return
 		}

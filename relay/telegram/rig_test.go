@@ -37,7 +37,7 @@ type rig struct {
 	ctx  context.Context
 	// cancel ends the bot's context, stop also waits for its end.
 	cancel, stop func()
-	logs *logs
+	logs         *logs
 }
 
 // logs collects what the bot logs.
@@ -94,6 +94,8 @@ func start(t *testing.T, edit ...func(*rig)) *rig {
 		_, secret, _ := strings.Cut(token, ":")
 		if text := r.logs.String(); strings.Contains(text, secret) {
 			t.Errorf("the token is in the log:\n%s", text)
+		} else if strings.Contains(text, "John Doe") || strings.Contains(text, "/pair") {
+			t.Errorf("a message or an argument is in the log:\n%s", text)
 		}
 		if t.Failed() {
 			t.Logf("log:\n%s", r.logs)

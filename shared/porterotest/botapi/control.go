@@ -163,7 +163,7 @@ func (s *Server) messages(id int64) (all []Message) {
 }
 
 // WaitMessage waits for a message of the bot that matches, as it is or becomes
-// by an edit, and returns the newest one.
+// by an edit, and returns the newest one. match must not call the server.
 func (s *Server) WaitMessage(ctx context.Context, chat int64, match func(Message) bool) (Message, error) {
 	var found Message
 	err := s.wait(ctx, func() bool {
