@@ -25,6 +25,9 @@ const ackWithin = 500 * time.Millisecond
 // only after the task is on disk.
 func (p *Proxy) ask(ctx context.Context, tool catalog.Tool, d policy.Decision, args, real []byte) reply {
 	fake, err := p.fakeForm(args, real)
+	if err == nil && p.opt.Table.MaskText(tool.Name) != tool.Name {
+		err = errors.New("its name holds a real value, which the approver must not see: decide it by [policy.tools]")
+	}
 	if err != nil {
 		return refused(codeRefused, "%s needs approval, and %v", tool.Name, err)
 	}

@@ -105,7 +105,7 @@ func orEmpty(args []byte) []byte {
 // find looks a tool up, waiting for its server's first list when the name says
 // that it belongs to one that is still starting.
 func (p *Proxy) find(ctx context.Context, name string) (catalog.Tool, error) {
-	if tool, ok := p.catalog.Find(name); ok {
+	if tool, ok := p.known(name); ok {
 		return tool, nil
 	}
 	server := p.servers[p.catalog.Server(name)]
@@ -117,7 +117,7 @@ func (p *Proxy) find(ctx context.Context, name string) (catalog.Tool, error) {
 	case <-ctx.Done():
 		return catalog.Tool{}, ctx.Err()
 	}
-	tool, ok := p.catalog.Find(name)
+	tool, ok := p.known(name)
 	if ok {
 		return tool, nil
 	}
@@ -127,11 +127,25 @@ func (p *Proxy) find(ctx context.Context, name string) (catalog.Tool, error) {
 	return tool, p.unknown(name)
 }
 
+// known looks a tool up by any spelling that is listed. A name that holds a
+// real value is listed, like everything, with the fake one.
+func (p *Proxy) known(name string) (catalog.Tool, bool) {
+	tool, ok := p.catalog.Find(name)
+	if !ok {
+		if raw, n, err := p.opt.Table.Restore(rawjson.Quote(nil, name)); err == nil && n > 0 {
+			if real, err := rawjson.Unquote(raw); err == nil {
+				return p.catalog.Find(real)
+			}
+		}
+	}
+	return tool, ok
+}
+
 func (p *Proxy) unknown(name string) error {
 	if len(name) > 100 {
 		name = name[:100] + "…"
 	}
-	return &rpcError{Code: rawjson.CodeParams, Message: fmt.Sprintf("unknown tool %q; portero/search_tools finds the names", p.opt.Table.MaskText(name))}
+	return &rpcError{Code: rawjson.CodeParams, Message: fmt.Sprintf("unknown tool %q; portero/search_tools finds the names", name)}
 }
 
 func (p *Proxy) deny(tool catalog.Tool, d policy.Decision) reply {

@@ -5,22 +5,20 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"portero/proxy/catalog"
+	"portero/proxy/mask"
 	"portero/shared/rawjson"
 )
 
-// Limits of the client's side.
-const (
-	maxInFlight = 256
-	listWithin  = 5 * time.Second // how long a list waits for servers that are starting
-)
+// maxInFlight bounds the client's calls at one time.
+const maxInFlight = 256
 
 // front is the client's connection. tools/list and tools/call are answered
 // here, from raw bytes to raw bytes; the session itself (initialize,
@@ -47,7 +45,8 @@ func newFront(p *Proxy, out io.Writer) *front {
 	f.sdk = mcp.NewServer(&mcp.Implementation{Name: "portero", Title: "Portero", Version: p.opt.Version}, &mcp.ServerOptions{
 		Instructions: p.opt.Instructions,
 		Capabilities: &mcp.ServerCapabilities{Tools: &mcp.ToolCapabilities{ListChanged: true}},
-		Logger:       p.log.With("part", "session"),
+		// The SDK's log and error texts may quote parameters.
+		Logger: slog.New(slog.DiscardHandler),
 	})
 	return f
 }
@@ -241,25 +240,36 @@ func (f *front) refuse(id []byte, code int, msg string) {
 	if id == nil {
 		id = []byte("null")
 	}
-	f.reply(id, client{}, refused(code, "%s", f.p.opt.Table.MaskText(msg)))
+	f.reply(id, client{}, refused(code, "%s", msg))
 }
 
 // reply writes the response to one request.
 func (f *front) reply(id []byte, who client, r reply) {
 	line := append([]byte(`{"jsonrpc":"2.0","id":`), id...)
-	var own *rpcError
 	switch {
 	case r.failed != nil:
 		line = append(append(line, `,"error":`...), r.failed...)
-	case errors.As(r.err, &own):
-		line = append(append(line, `,"error":`...), marshal(own)...)
 	case r.err != nil:
-		line = append(append(line, `,"error":`...), marshal(&rpcError{Code: codeServer, Message: f.p.opt.Table.MaskText(r.err.Error())})...)
+		line = append(append(line, `,"error":`...), f.p.ownError(r.err)...)
 	default:
 		line = append(line, `,"result":`...)
 		line = append(line, dated(r.result, who)...)
 	}
 	f.write(append(line, '}'))
+}
+
+// ownError is the raw error object for an error of Portero's. Its text may
+// hold names and reasons that came from anywhere.
+func (p *Proxy) ownError(err error) []byte {
+	var own *rpcError
+	if !errors.As(err, &own) {
+		own = &rpcError{Code: codeServer, Message: err.Error()}
+	}
+	raw, err := p.outward(marshal(own), mask.Result)
+	if err != nil {
+		return marshal(&rpcError{Code: codeWithheld, Message: "the error was " + err.Error()})
+	}
+	return raw
 }
 
 // dated marks a result as complete for clients whose revision wants to be told.

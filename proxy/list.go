@@ -15,7 +15,7 @@ func (p *Proxy) listTools(ctx context.Context, who client, params []byte) reply 
 	if cursor, ok := rawjson.Get(params, "cursor"); ok && string(cursor) != "null" {
 		return refused(rawjson.CodeParams, "unknown cursor: the list of tools has one page")
 	}
-	p.settledWithin(ctx, listWithin)
+	p.settledSoon(ctx)
 	if ctx.Err() != nil {
 		return reply{err: ctx.Err()}
 	}

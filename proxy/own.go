@@ -133,7 +133,7 @@ func (p *Proxy) searchTools(ctx context.Context, who client, call rawjson.Call) 
 	if !ok || in.Limit < 1 || in.Limit > 100 {
 		return refused(rawjson.CodeParams, `portero/search_tools: "limit" is 1 to 100, "schemas" is "top", "all" or "none"`)
 	}
-	p.settledWithin(ctx, listWithin)
+	p.settledSoon(ctx)
 	type found struct {
 		Name        string          `json:"name"`
 		Description json.RawMessage `json:"description,omitempty"`

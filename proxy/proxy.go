@@ -65,6 +65,7 @@ type Options struct {
 // Proxy is one running portero-stdio. Use New, then Run, then nothing else.
 type Proxy struct {
 	opt      Options
+	began    time.Time
 	log      *slog.Logger
 	journal  *journal.Journal
 	calls    *callLog
@@ -81,7 +82,7 @@ type Proxy struct {
 
 // New opens the machine's state and prepares everything that Run starts.
 func New(ctx context.Context, opt Options) (*Proxy, error) {
-	p := &Proxy{opt: opt, log: opt.Logger, servers: map[string]*server{}, settled: make(chan struct{}),
+	p := &Proxy{opt: opt, began: time.Now(), log: opt.Logger, servers: map[string]*server{}, settled: make(chan struct{}),
 		running: map[string]bool{}, listings: map[string][]byte{}}
 	var err error
 	if p.journal, err = journal.Open(ctx, opt.StateDir); err != nil {

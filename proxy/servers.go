@@ -59,10 +59,14 @@ func (p *Proxy) settle(ctx context.Context) {
 	close(p.settled)
 }
 
-// settledWithin waits until every server has come up or failed, but no longer
-// than a client should wait for a list.
-func (p *Proxy) settledWithin(ctx context.Context, d time.Duration) {
-	wait := time.NewTimer(d)
+// listWithin is how long after the start a list waits for servers.
+const listWithin = 5 * time.Second
+
+// settledSoon waits until every server has come up or failed, but only in the
+// first seconds of the process: a server that never answers must not slow
+// every list.
+func (p *Proxy) settledSoon(ctx context.Context) {
+	wait := time.NewTimer(time.Until(p.began.Add(listWithin)))
 	defer wait.Stop()
 	select {
 	case <-p.settled:

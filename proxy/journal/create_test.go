@@ -16,6 +16,7 @@ import (
 )
 
 func TestCreateIsDurable(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	j, other := open(t, dir), open(t, dir)
 	ask := sampleAsk("hällo <&>")
@@ -47,6 +48,7 @@ func TestCreateIsDurable(t *testing.T) {
 }
 
 func TestIdenticalCall(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	j, other := open(t, dir), open(t, dir)
 	r := &relay{T: t, j: j}
@@ -75,6 +77,7 @@ func TestIdenticalCall(t *testing.T) {
 }
 
 func TestTooManyOpen(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	j, other := open(t, dir), open(t, dir)
 	r := &relay{T: t, j: j}
@@ -102,6 +105,7 @@ func TestTooManyOpen(t *testing.T) {
 }
 
 func TestManyCreateAtOnce(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	handles := []*Journal{open(t, dir), open(t, dir)}
 	var wg sync.WaitGroup
@@ -131,6 +135,7 @@ func TestManyCreateAtOnce(t *testing.T) {
 }
 
 func TestCreateRefusesWhatCannotBeSent(t *testing.T) {
+	t.Parallel()
 	j := open(t, t.TempDir())
 	for name, args := range map[string]string{"broken": `{"a":`, "too long": `{"a":"` + strings.Repeat("x", wire.MaxFrame) + `"}`} {
 		ask := sampleAsk("")
@@ -168,6 +173,7 @@ func limitPages(t *testing.T, j *Journal, n int) {
 }
 
 func TestFullDisk(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	j := open(t, dir)
 	limitPages(t, j, 1) // not less than it has
@@ -186,6 +192,7 @@ func TestFullDisk(t *testing.T) {
 
 // TestFullDiskBeforeStart: what cannot be written down does not run.
 func TestFullDiskBeforeStart(t *testing.T) {
+	t.Parallel()
 	j := open(t, t.TempDir())
 	r := &relay{T: t, j: j}
 	id := r.to(task.Approved, "a").ID
@@ -207,6 +214,7 @@ func TestFullDiskBeforeStart(t *testing.T) {
 }
 
 func TestListAndWatch(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	j, other := open(t, dir), open(t, dir)
 	r := &relay{T: t, j: j}

@@ -15,6 +15,7 @@ import (
 )
 
 func TestStartAtMostOnce(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	handles := []*Journal{open(t, dir), open(t, dir)}
 	r := &relay{T: t, j: handles[0]}
@@ -55,6 +56,7 @@ func TestStartAtMostOnce(t *testing.T) {
 }
 
 func TestStartNeedsApproval(t *testing.T) {
+	t.Parallel()
 	j := open(t, t.TempDir())
 	r := &relay{T: t, j: j}
 	for _, s := range task.States {
@@ -82,6 +84,7 @@ func TestStartNeedsApproval(t *testing.T) {
 }
 
 func TestVoid(t *testing.T) {
+	t.Parallel()
 	j := open(t, t.TempDir())
 	r := &relay{T: t, j: j}
 	ends := map[task.Why]task.State{task.Dead: task.Claimed, task.Child: task.Claimed, task.Policy: task.Denied, task.Binding: task.Failed, task.Withdrawn: task.Cancelled}
@@ -122,6 +125,7 @@ func TestVoid(t *testing.T) {
 
 // TestNextClaim: a claim that was given back says nothing about the next one.
 func TestNextClaim(t *testing.T) {
+	t.Parallel()
 	j := open(t, t.TempDir())
 	r := &relay{T: t, j: j}
 	id := r.to(task.Claimed, "a").ID
@@ -146,6 +150,7 @@ func TestNextClaim(t *testing.T) {
 }
 
 func TestStartOrVoidRace(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	a, b := open(t, dir), open(t, dir)
 	r := &relay{T: t, j: a}
@@ -171,6 +176,7 @@ func TestStartOrVoidRace(t *testing.T) {
 }
 
 func TestOutcomes(t *testing.T) {
+	t.Parallel()
 	j := open(t, t.TempDir())
 	r := &relay{T: t, j: j}
 	result := []byte(`{"content":[{"type":"text","text":"1.0 é"}]}`)
@@ -197,6 +203,7 @@ func TestOutcomes(t *testing.T) {
 
 // TestLostAndFound: unknown is settled only by a record of the outcome.
 func TestLostAndFound(t *testing.T) {
+	t.Parallel()
 	j := open(t, t.TempDir())
 	r := &relay{T: t, j: j}
 	id := r.to(task.Unknown, "a").ID
@@ -222,6 +229,7 @@ func TestLostAndFound(t *testing.T) {
 }
 
 func TestCancelInEveryState(t *testing.T) {
+	t.Parallel()
 	j := open(t, t.TempDir())
 	r := &relay{T: t, j: j}
 	for _, s := range task.States {
@@ -269,6 +277,7 @@ func TestCancelInEveryState(t *testing.T) {
 // TestCancelOfARequestUnderWay: once it may have reached the relay, the relay
 // must be told, and after the request.
 func TestCancelOfARequestUnderWay(t *testing.T) {
+	t.Parallel()
 	j := open(t, t.TempDir())
 	id := create(t, j, "a").ID
 	letter := outbox(t, j)[0]
@@ -295,6 +304,7 @@ func TestCancelOfARequestUnderWay(t *testing.T) {
 // TestClaimOnWithdrawnTask: the relay hands out a task that was withdrawn here;
 // the claim goes back as withdrawn, whatever reason the caller has.
 func TestClaimOnWithdrawnTask(t *testing.T) {
+	t.Parallel()
 	j := open(t, t.TempDir())
 	r := &relay{T: t, j: j}
 	id := r.to(task.Cancelled, "a").ID
@@ -315,6 +325,7 @@ func TestClaimOnWithdrawnTask(t *testing.T) {
 // TestTheFileRefusesASecondStart: even code that forgets to look cannot write
 // two starts.
 func TestTheFileRefusesASecondStart(t *testing.T) {
+	t.Parallel()
 	j := open(t, t.TempDir())
 	r := &relay{T: t, j: j}
 	id := r.to(task.Executing, "a").ID

@@ -42,7 +42,7 @@ func draw(t desk.Task, file attachment) drawing {
 	p.say("🔔 ").bold("Approval Required").say("\n\n")
 	p.bold("Tool:").say(" ").quote(t.Tool, 128).say("\n")
 	p.bold("Machine:").say(" ").quote(t.Label, 64).say(" (token ").quote(t.Machine, 64).say(")\n")
-	p.bold("Code:").say(" ").quote(t.Code, 16).say("\n")
+	p.bold("Code:").say(" ").quote(t.Code, 32).say("\n")
 	p.bold("Rule:").say(" ").quote(t.Rule, 160).say("\n")
 
 	// The same room in every state: an edit does not change the arguments.
@@ -63,7 +63,7 @@ func draw(t desk.Task, file attachment) drawing {
 	if t.State == task.Pending {
 		p.say("\n").bold("Answer by:").say(" " + t.Deadline.UTC().Format(stamp) + "\n")
 	}
-	p.say("\nID: ").quote(t.ID, 64)
+	p.say("\nID: ").quote(t.ID, 130)
 	if t.State != task.Pending {
 		p.say("\n\n")
 		outcome(&p, t)
@@ -75,8 +75,8 @@ func draw(t desk.Task, file attachment) drawing {
 // nothing from a tool that could be the reason.
 func minimal(t desk.Task) string {
 	tool, _ := fit(t.Tool, 128)
-	code, _ := fit(t.Code, 16)
-	id, _ := fit(t.ID, 64)
+	code, _ := fit(t.Code, 32)
+	id, _ := fit(t.ID, 130)
 	text := "🔔 Approval Required\n\nTool: " + tool + "\nCode: " + code +
 		"\n\n⚠️ Telegram refused the full card; the arguments are not shown. Look at the approval page of the relay."
 	if t.State == task.Pending {

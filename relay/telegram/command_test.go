@@ -235,7 +235,7 @@ func TestLongAnswers(t *testing.T) {
 	r.stop()
 	for i := range 60 {
 		_, err := r.desk.OpenTask(r.ctx, "laptop", wire.Hello{Machine: "lap", Journal: "j"}, wire.Open{
-			Task: fmt.Sprintf("t%02d", i), Binding: "b", Code: "<b>&\u202e", Tool: strings.Repeat("<&>\u202e\n", 60), Args: []byte(`{}`), TTLMS: 60_000,
+			Task: fmt.Sprintf("t%02d", i), Binding: "b", Code: "7K3F", Session: "p", Rule: "r", Tool: strings.Repeat("<&>\u202e\n", 20), Args: []byte(`{}`), TTLMS: 60_000,
 		})
 		if err != nil {
 			t.Fatal(err)
