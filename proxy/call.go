@@ -47,7 +47,8 @@ func refused(code int, format string, args ...any) reply {
 // client is what Portero knows of the one that asks.
 type client struct {
 	separator string
-	modern    bool // speaks a revision without sessions: results carry resultType
+	modern    bool   // speaks a revision without sessions: results carry resultType
+	version   string // that revision
 }
 
 // callTool is the pipeline for a tools/call request with raw params.

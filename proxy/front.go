@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -97,7 +98,7 @@ func (f *front) read(ctx context.Context, in io.Reader) error {
 			f.refuse(big.id, rawjson.CodeInvalid, big.Error())
 		case err != nil:
 			return err
-		case len(line) > 0:
+		case len(bytes.TrimSpace(line)) > 0:
 			f.dispatch(ctx, append([]byte(nil), line...))
 		}
 		if ctx.Err() != nil {
@@ -165,9 +166,12 @@ func (f *front) answer(ctx context.Context, m rawjson.Envelope) {
 				f.p.log.Error("a call panicked", "method", m.Method)
 			}
 		}()
-		if m.Method == "tools/list" {
+		switch {
+		case who.modern && who.version != modernVersion:
+			r = reply{err: unsupported(who.version)}
+		case m.Method == "tools/list":
 			r = f.p.listTools(ctx, who, m.Params)
-		} else {
+		default:
 			r = f.p.callTool(ctx, who, m.Params)
 		}
 	}()
@@ -209,7 +213,7 @@ func (f *front) who(params []byte) client {
 			Info    mcp.Implementation `json:"io.modelcontextprotocol/clientInfo"`
 		}
 		if json.Unmarshal(meta, &m) == nil && m.Version >= modernVersion {
-			c.modern = true
+			c.modern, c.version = true, m.Version
 			name = m.Info.Name
 		}
 	}
@@ -220,8 +224,14 @@ func (f *front) who(params []byte) client {
 	return c
 }
 
-// modernVersion is the first protocol revision without sessions.
+// modernVersion is the first protocol revision without sessions, and so far
+// the only one.
 const modernVersion = "2026-07-28"
+
+func unsupported(version string) error {
+	return &rpcError{Code: mcp.CodeUnsupportedProtocolVersion, Message: "unsupported protocol version",
+		Data: map[string]any{"supported": []string{modernVersion}, "requested": clip(version, 100)}}
+}
 
 // slashless are clients that rewrite or refuse "/" in tool names.
 var slashless = []string{"claude", "cursor", "visual studio code", "vscode", "copilot", "codex", "gemini", "windsurf", "cline", "zed"}

@@ -74,6 +74,7 @@ type Proxy struct {
 	settled  chan struct{} // closed when every server had its first outcome
 	link     *link.Link    // nil without a relay
 	front    *front
+	wake     chan struct{} // holds one: the link or a server has come up
 	runs     sync.WaitGroup
 	mu       sync.Mutex
 	running  map[string]bool // tasks that this process is executing
@@ -83,7 +84,7 @@ type Proxy struct {
 // New opens the machine's state and prepares everything that Run starts.
 func New(ctx context.Context, opt Options) (*Proxy, error) {
 	p := &Proxy{opt: opt, began: time.Now(), log: opt.Logger, servers: map[string]*server{}, settled: make(chan struct{}),
-		running: map[string]bool{}, listings: map[string][]byte{}}
+		wake: make(chan struct{}, 1), running: map[string]bool{}, listings: map[string][]byte{}}
 	var err error
 	if p.journal, err = journal.Open(ctx, opt.StateDir); err != nil {
 		return nil, err
@@ -102,7 +103,7 @@ func New(ctx context.Context, opt Options) (*Proxy, error) {
 	}
 	if opt.Relay != nil {
 		p.link = link.New(link.Options{URL: opt.Relay.URL, Token: opt.Relay.Token, Machine: opt.Machine,
-			Version: opt.Version, Journal: p.journal, Logger: p.log})
+			Version: opt.Version, Journal: p.journal, Logger: p.log, OnUp: p.nudge})
 	}
 	return p, nil
 }

@@ -45,9 +45,19 @@ func (p *Proxy) execute(ctx context.Context) {
 			return
 		case <-changed:
 			reap = false
+		case <-p.wake:
+			reap = false
 		case <-look.C:
 			reap = true
 		}
+	}
+}
+
+// nudge has the executor look at once for what it could not start before.
+func (p *Proxy) nudge() {
+	select {
+	case p.wake <- struct{}{}:
+	default:
 	}
 }
 

@@ -31,12 +31,13 @@ func (p *Proxy) newServer(s Server) *server {
 		Name: s.Name, Command: s.Command, Args: s.Args, Dir: s.Dir,
 		Env:     child.Env(p.opt.Environ, s.Env),
 		Version: p.opt.Version,
-		Logger:  p.log.With("server", s.Name),
+		Logger:  p.log,
 		LogLine: p.opt.Table.MaskText,
 		OnTools: func(defs []json.RawMessage) { p.setTools(s.Name, defs) },
 		OnNotify: func(method string, params json.RawMessage) {
 			p.notified(s.Name, method, params)
 		},
+		OnState: p.nudge,
 	})
 	return srv
 }

@@ -4,8 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
+	"strings"
 	"sync"
 
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
@@ -56,7 +56,7 @@ func (f *front) meet(params []byte) {
 func (f *front) remember(raw []byte) (jsonrpc.ID, error) {
 	var v any
 	if err := json.Unmarshal(raw, &v); err != nil {
-		return jsonrpc.ID{}, fmt.Errorf("the id cannot be read: %w", err)
+		return jsonrpc.ID{}, errors.New("the id is a number out of range")
 	}
 	id, err := jsonrpc.MakeID(v)
 	if err != nil {
@@ -95,6 +95,9 @@ func (t *tap) Read(ctx context.Context) (jsonrpc.Message, error) {
 
 // Write implements [mcp.Connection].
 func (t *tap) Write(_ context.Context, m jsonrpc.Message) error {
+	if r, ok := m.(*jsonrpc.Response); ok && r.Error != nil {
+		r.Error = t.f.tidy(r.Error)
+	}
 	line, err := jsonrpc.EncodeMessage(m)
 	if err != nil {
 		return err
@@ -110,6 +113,24 @@ func (t *tap) Write(_ context.Context, m jsonrpc.Message) error {
 	}
 	t.f.write(line)
 	return nil
+}
+
+// tidy makes an error of the SDK fit to be sent. Where params do not fit it
+// quotes them whole, whatever they hold, and some of its errors have no code.
+func (f *front) tidy(err error) error {
+	e := jsonrpc.Error{Message: err.Error()}
+	var wire *jsonrpc.Error
+	if errors.As(err, &wire) {
+		e.Code, e.Data = wire.Code, wire.Data
+	}
+	if where, _, quoted := strings.Cut(e.Message, "unmarshaling "); quoted {
+		e.Code, e.Message = rawjson.CodeParams, where+"they are not what the method takes"
+	}
+	if e.Code == 0 {
+		e.Code = rawjson.CodeInvalid
+	}
+	e.Message = clip(f.p.opt.Table.MaskText(e.Message), noteLimit)
+	return &e
 }
 
 // Close implements [mcp.Connection].

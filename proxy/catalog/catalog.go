@@ -46,6 +46,7 @@ type Catalog struct {
 	mu    sync.RWMutex
 	tools map[string][]Tool // by server, sorted by name
 	names map[string]Tool   // every accepted spelling
+	short map[string]string // by Name, the spelling that is no other tool's
 }
 
 // New returns an empty catalog of the servers in order. hidden tells which
@@ -120,22 +121,32 @@ func isPrintable(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == '\u2028' || r == '\u2029' || r == '\uFFFD' })
 }
 
-// index rebuilds the accepted spellings. A name that two tools would share
-// stays with the first; the other is listed under a name with a hash.
+// index rebuilds the accepted spellings. A spelling that two tools would share
+// stays with the one it is closer to, or else with the first; the other is
+// listed under a name with a hash.
 func (c *Catalog) index() {
-	c.names = map[string]Tool{}
+	c.names, c.short = map[string]Tool{}, map[string]string{}
 	all := c.all()
-	for _, t := range all {
-		c.names[t.Name] = t
-	}
-	for _, t := range all {
-		for _, name := range []string{t.Child + Underscore + t.Own, plain(t), short(t)} {
-			if _, taken := c.names[name]; !taken {
-				c.names[name] = t
+	for _, spell := range []func(Tool) string{name, exact, plain} {
+		for _, t := range all {
+			if _, taken := c.names[spell(t)]; !taken {
+				c.names[spell(t)] = t
 			}
 		}
 	}
+	for _, t := range all {
+		// A server may have given a tool the very name that another one's
+		// hash makes: go on until it is nobody's.
+		spelling := short(t, 0)
+		for n := 1; c.names[spelling].Name != "" && c.names[spelling].Name != t.Name; n++ {
+			spelling = short(t, n)
+		}
+		c.names[spelling], c.short[t.Name] = t, spelling
+	}
 }
+
+func name(t Tool) string  { return t.Name }
+func exact(t Tool) string { return t.Child + Underscore + t.Own }
 
 func (c *Catalog) all() []Tool {
 	var all []Tool
@@ -172,7 +183,10 @@ func (c *Catalog) Listed(t Tool, separator string) string {
 	if name := plain(t); len(name) <= maxListed && c.names[name].Name == t.Name {
 		return name
 	}
-	return short(t)
+	if name, ok := c.short[t.Name]; ok {
+		return name
+	}
+	return short(t, 0)
 }
 
 // plain spells a name with the letters that every client keeps.
@@ -183,22 +197,24 @@ func plain(t Tool) string {
 			return r
 		}
 		return '_'
-	}, t.Child+Underscore+t.Own)
+	}, exact(t))
 }
 
-func short(t Tool) string {
-	sum := sha256.Sum256([]byte(t.Name))
+// short is the n-th choice of a name with a hash.
+func short(t Tool, n int) string {
+	sum := sha256.Sum256([]byte(t.Name + strings.Repeat("*", n))) // no name has a star
 	name := plain(t)
 	return name[:min(len(name), maxListed-9)] + "_" + hex.EncodeToString(sum[:4])
 }
 
 // Server guesses which server a name speaks of, whether or not the tool is
 // known: "" when none of them.
-func (c *Catalog) Server(name string) string {
+func (c *Catalog) Server(name string) (server string) {
 	for _, child := range c.order {
-		if strings.HasPrefix(name, child+Slash) || strings.HasPrefix(name, child+Underscore) {
-			return child
+		// Of a and a__b, "a__b/c" means the longer one.
+		if len(child) > len(server) && (strings.HasPrefix(name, child+Slash) || strings.HasPrefix(name, child+Underscore)) {
+			server = child
 		}
 	}
-	return ""
+	return server
 }

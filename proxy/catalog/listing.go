@@ -2,7 +2,6 @@ package catalog
 
 import (
 	"bytes"
-	"encoding/json"
 
 	"portero/shared/rawjson"
 )
@@ -19,7 +18,18 @@ func (t Tool) Definition(listed string, mayWait bool) []byte {
 	if schema, ok := rawjson.Get(def, "inputSchema"); !ok || !bytes.Equal(schema, t.Schema) {
 		def = rawjson.Set(def, "inputSchema", t.Schema)
 	}
-	if out, ok := rawjson.Get(def, "outputSchema"); ok && mayWait {
+	// Clients refuse a whole list for one member of the wrong kind, null
+	// included. All of these may be absent.
+	for _, s := range shapes {
+		if v, ok := rawjson.Get(def, s.member); ok && v[0] != s.first {
+			def = rawjson.Delete(def, s.member)
+		}
+	}
+	out, ok := rawjson.Get(def, "outputSchema")
+	if kind, _ := rawjson.Get(out, "type"); ok && string(kind) != `"object"` {
+		return rawjson.Delete(def, "outputSchema")
+	}
+	if ok && mayWait {
 		if wide, ok := widen(out); ok {
 			return rawjson.Set(def, "outputSchema", wide)
 		}
@@ -28,13 +38,15 @@ func (t Tool) Definition(listed string, mayWait bool) []byte {
 	return def
 }
 
+// shapes are the first bytes that a definition's optional members must have.
+var shapes = []struct {
+	member string
+	first  byte
+}{{"title", '"'}, {"description", '"'}, {"outputSchema", '{'}, {"annotations", '{'}, {"execution", '{'}, {"_meta", '{'}, {"icons", '['}}
+
 // widen adds the pending answer to an output schema. A schema that refers to
 // parts of itself cannot be moved below another one.
 func widen(schema []byte) ([]byte, bool) {
-	var object map[string]json.RawMessage
-	if json.Unmarshal(schema, &object) != nil {
-		return nil, false
-	}
 	for _, word := range []string{`$ref"`, `$id"`, `$anchor"`, `$dynamicRef"`} {
 		if bytes.Contains(schema, []byte(word)) {
 			return nil, false

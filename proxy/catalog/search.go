@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+
+	"portero/shared/rawjson"
 )
 
 // Hit is one tool found by Search, with what the client may see of it.
@@ -44,7 +46,7 @@ func inCategory(t Tool, category string) bool {
 	if t.Child == category {
 		return true
 	}
-	text := strings.ToLower(t.Name + " " + string(t.Description))
+	text := strings.ToLower(t.Name + " " + described(t))
 	for _, word := range append([]string{category}, categories[category]...) {
 		if strings.Contains(text, word) {
 			return true
@@ -53,13 +55,21 @@ func inCategory(t Tool, category string) bool {
 	return false
 }
 
+func described(t Tool) string {
+	text, err := rawjson.Unquote(t.Description)
+	if err != nil {
+		return "" // it has none
+	}
+	return text
+}
+
 // rate scores a tool: words in its name count most, every word that fits
 // counts, and a tool that fits all of them comes before one that repeats one.
 func rate(t Tool, words []string) int {
-	name, described := split(t.Name), split(string(t.Description))
+	name, text := split(t.Name), split(described(t))
 	score, fitting := 0, 0
 	for _, w := range words {
-		s := 4*best(w, name) + best(w, described)
+		s := 4*best(w, name) + best(w, text)
 		if s > 0 {
 			fitting++
 		}

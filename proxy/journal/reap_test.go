@@ -79,25 +79,27 @@ func TestDeadWithAClaim(t *testing.T) {
 
 func TestDeadSession(t *testing.T) {
 	t.Parallel()
-	for act, want := range map[string]task.State{"queued": task.Queued, "session": task.Cancelled} {
-		for _, killed := range []bool{true, false} {
-			dir := t.TempDir()
-			j := open(t, dir)
-			n := startNeighbour(t, act, dir)
-			reap(t, j)
-			isIn(t, j, n.task, task.Queued)
-			if killed {
-				n.kill(t)
-			} else {
-				n.leave(t)
-			}
-			reap(t, j)
-			isIn(t, j, n.task, want)
-			if want == task.Cancelled {
-				wantLetters(t, j, n.task) // never sent, so never to be withdrawn
-			} else {
-				wantLetters(t, j, n.task, "open")
-			}
+	for _, tc := range []struct {
+		act  string
+		end  func(*neighbour, *testing.T)
+		want task.State
+	}{
+		{"queued", (*neighbour).kill, task.Queued},
+		{"session", (*neighbour).kill, task.Cancelled},
+		{"session", (*neighbour).leave, task.Cancelled},
+	} {
+		dir := t.TempDir()
+		j := open(t, dir)
+		n := startNeighbour(t, tc.act, dir)
+		reap(t, j)
+		isIn(t, j, n.task, task.Queued)
+		tc.end(n, t)
+		reap(t, j)
+		isIn(t, j, n.task, tc.want)
+		if tc.want == task.Cancelled {
+			wantLetters(t, j, n.task) // never sent, so never to be withdrawn
+		} else {
+			wantLetters(t, j, n.task, "open")
 		}
 	}
 }

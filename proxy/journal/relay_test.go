@@ -84,8 +84,11 @@ func TestJournalOutranksRelay(t *testing.T) {
 	j := open(t, t.TempDir())
 	r := &relay{T: t, j: j}
 	for _, local := range task.States {
+		var was Task
 		for _, said := range task.States {
-			was := r.to(local, string(local)+" "+string(said))
+			if was.ID == "" || !local.Effect() && local != task.Cancelled {
+				was = r.to(local, string(local)+" "+string(said))
+			}
 			r.says(was.ID, said, 7, "somebody")
 			got := get(t, j, was.ID)
 			switch {
@@ -102,10 +105,6 @@ func TestJournalOutranksRelay(t *testing.T) {
 			}
 			if _, err := j.Cancel(ctx, was.ID); err != nil && !got.State.Effect() && !got.State.Ended() {
 				t.Fatal(err) // keeps the session below its limit
-			} else if got.State == task.Executing {
-				if err := j.Finish(ctx, was.ID, wire.OK, nil, ""); err != nil {
-					t.Fatal(err)
-				}
 			}
 		}
 	}

@@ -43,13 +43,18 @@ type Options struct {
 	Version string
 	Journal *journal.Journal
 	Logger  *slog.Logger
+	// OnUp is called each time the link has come up: what was recorded before
+	// that was recorded while it was down. It must not block; nil is allowed.
+	OnUp func()
 }
 
 // Link is this process's connection to the relay. Use New, then Run.
 type Link struct {
 	opt     Options
 	log     *slog.Logger
-	backoff time.Duration // shortest; tests make it shorter
+	// Tests make these shorter: the shortest pause between two attempts, and
+	// how long the relay may take to say welcome.
+	backoff, patience time.Duration
 
 	up      atomic.Bool
 	mu      sync.Mutex
@@ -59,7 +64,7 @@ type Link struct {
 
 // New returns a link that is not connected yet.
 func New(opt Options) *Link {
-	return &Link{opt: opt, log: opt.Logger, backoff: minBackoff, problem: "not connected yet"}
+	return &Link{opt: opt, log: opt.Logger, backoff: minBackoff, patience: dialWithin, problem: "not connected yet"}
 }
 
 // Up reports whether the relay is connected and has told all it had to tell.
@@ -136,7 +141,8 @@ func (l *Link) connect(ctx context.Context) error {
 	ws.SetReadLimit(wire.MaxFrame)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	s := &session{link: l, ws: ws, log: l.log, calls: map[string]chan wire.Message{}}
+	s := &session{link: l, ws: ws, log: l.log, gone: make(chan struct{}), calls: map[string]chan wire.Message{}}
+	defer close(s.gone)
 	return s.serve(ctx, cancel)
 }
 
@@ -145,6 +151,7 @@ type session struct {
 	link *Link
 	ws   *websocket.Conn
 	log  *slog.Logger
+	gone chan struct{} // closed when the connection has ended
 
 	mu    sync.Mutex
 	calls map[string]chan wire.Message // claims under way, by id
@@ -162,6 +169,10 @@ func (s *session) serve(ctx context.Context, cancel context.CancelFunc) error {
 	if err != nil {
 		return err
 	}
+	// Until the relay has spoken nobody pings it: without a limit, one that
+	// accepts and says nothing would hold the link for good.
+	silence := time.AfterFunc(s.link.patience, cancel)
+	defer silence.Stop()
 	sent := make(chan error, 1)
 	started := false
 	for {
@@ -176,6 +187,7 @@ func (s *session) serve(ctx context.Context, cancel context.CancelFunc) error {
 			}
 			if _, ok := m.(wire.Welcome); ok && err == nil && !started {
 				started = true
+				silence.Stop()
 				go func() {
 					defer cancel()
 					sent <- s.flush(ctx)
@@ -183,11 +195,15 @@ func (s *session) serve(ctx context.Context, cancel context.CancelFunc) error {
 			}
 		}
 		if err != nil {
+			ended := ctx.Err() != nil // then reading failed because of that
 			cancel()
-			if started {
-				if late := <-sent; late != nil && ctx.Err() != nil && !errors.Is(late, context.Canceled) {
-					err = late
+			switch {
+			case started:
+				if cause := <-sent; ended && !errors.Is(cause, context.Canceled) {
+					err = cause
 				}
+			case ended && !silence.Stop():
+				err = errors.New("reach the relay: it does not answer; is [link] url right?")
 			}
 			return err
 		}
@@ -208,6 +224,9 @@ func (s *session) handle(ctx context.Context, m wire.Message) error {
 		s.link.mu.Unlock()
 		s.link.up.Store(true)
 		s.log.Info("relay connected")
+		if s.link.opt.OnUp != nil {
+			s.link.opt.OnUp()
+		}
 	case wire.Ack:
 		return j.Acked(ctx, m.Re, m.Task)
 	case wire.Grant:
@@ -352,6 +371,8 @@ func (l *Link) Claim(ctx context.Context, id, binding string) (wire.Grant, error
 	select {
 	case <-ctx.Done():
 		return wire.Grant{}, errors.Join(ErrDown, ctx.Err())
+	case <-s.gone:
+		return wire.Grant{}, ErrDown
 	case m := <-answer:
 		switch m := m.(type) {
 		case wire.Grant:

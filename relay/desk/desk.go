@@ -210,6 +210,11 @@ func move(tx *db.Tx, t *Task, e task.Event, by string, edit func(*Task)) (task.S
 		return step, err
 	}
 	from, rev := t.State, t.Rev
+	record := audit.Entry{Event: string(e.Kind), Task: t.ID, Tool: t.Tool, From: string(from), To: string(step.Task.State),
+		By: by, Note: string(e.Why), Digest: t.Binding, Anomaly: step.Anomaly}
+	if !step.Changed {
+		return step, audit.Append(tx, record) // what is known of its end stays
+	}
 	t.Task = step.Task
 	if t.State == task.Approved {
 		t.Deadline = tx.Now.Add(t.TTL) // time left to run what was approved
@@ -230,6 +235,5 @@ func move(tx *db.Tx, t *Task, e task.Event, by string, edit func(*Task)) (task.S
 	if err != nil {
 		return step, fmt.Errorf("update task: %w", err)
 	}
-	return step, audit.Append(tx, audit.Entry{Event: string(e.Kind), Task: t.ID, Tool: t.Tool, From: string(from), To: string(t.State),
-		By: by, Note: string(e.Why), Digest: t.Binding, Anomaly: step.Anomaly})
+	return step, audit.Append(tx, record)
 }

@@ -24,6 +24,7 @@ func (d *Desk) OpenTask(ctx context.Context, machine string, hello wire.Hello, o
 		t, err = find(tx, open.Task)
 		switch {
 		case err == nil && (t.Machine != machine || t.Journal != hello.Journal || t.Binding != open.Binding):
+			t = Task{} // it may be another machine's
 			return ErrConflict
 		case !errors.Is(err, ErrNoTask):
 			return err
@@ -101,6 +102,7 @@ func (d *Desk) Do(ctx context.Context, r Request) (t Task, err error) {
 			return err
 		}
 		if t.Machine != r.Machine || t.Journal != r.Journal {
+			t = Task{}
 			return ErrNoTask // another machine's task does not exist for this one
 		}
 		if r.Event.Kind == task.Claim {

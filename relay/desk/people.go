@@ -72,7 +72,7 @@ func (d *Desk) CreateToken(ctx context.Context, name, role string, tools []strin
 		}
 		return audit.Append(tx, audit.Entry{Event: "token-created", Note: role + " " + name})
 	})
-	return s, err
+	return unless(s, err)
 }
 
 // RevokeToken ends a token. Live connections that use it are closed within
@@ -144,13 +144,13 @@ func (d *Desk) CheckToken(ctx context.Context, s string) (t Token, err error) {
 // NewSignin makes a one-time sign-in secret for the approval page.
 func (d *Desk) NewSignin(ctx context.Context, ttl time.Duration) (string, error) {
 	s, hash := secret("")
-	return s, d.db.Write(ctx, func(tx *db.Tx) error {
+	return unless(s, d.db.Write(ctx, func(tx *db.Tx) error {
 		if _, err := tx.Exec("DELETE FROM signins WHERE expires < ?", db.Millis(tx.Now)); err != nil {
 			return err
 		}
 		_, err := tx.Exec("INSERT INTO signins(hash, expires) VALUES(?,?)", hash, db.Millis(tx.Now.Add(ttl)))
 		return err
-	})
+	}))
 }
 
 // Signin uses a sign-in secret up and returns a new session's secret, or
@@ -158,7 +158,7 @@ func (d *Desk) NewSignin(ctx context.Context, ttl time.Duration) (string, error)
 func (d *Desk) Signin(ctx context.Context, s string, ttl time.Duration) (string, error) {
 	session, hash := secret("")
 	csrf, _ := secret("")
-	return session, d.db.Write(ctx, func(tx *db.Tx) error {
+	return unless(session, d.db.Write(ctx, func(tx *db.Tx) error {
 		err := tx.One("DELETE FROM signins WHERE hash = ? AND expires >= ?", digest(s), db.Millis(tx.Now))
 		if errors.Is(err, db.ErrChanged) {
 			return ErrSignin
@@ -172,7 +172,15 @@ func (d *Desk) Signin(ctx context.Context, s string, ttl time.Duration) (string,
 			return err
 		}
 		return audit.Append(tx, audit.Entry{Event: "signed-in", By: "page"})
-	})
+	}))
+}
+
+// unless returns no secret that was not recorded.
+func unless(s string, err error) (string, error) {
+	if err != nil {
+		return "", err
+	}
+	return s, nil
 }
 
 // Session returns the CSRF token of a live session; ok is false for any other.

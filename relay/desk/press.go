@@ -25,7 +25,10 @@ func (d *Desk) Press(ctx context.Context, id string, approve bool, by string) (v
 		v, err = press(tx, id, approve, by)
 		return err
 	})
-	return v, err
+	if err != nil {
+		return Verdict{}, err // what was not written down was not decided
+	}
+	return v, nil
 }
 
 // CardPress is a press of a button on a Telegram card.
@@ -63,10 +66,13 @@ func (d *Desk) PressCard(ctx context.Context, p CardPress) (v Verdict, err error
 		v, err = press(tx, id, p.Approve, p.By)
 		return err
 	})
-	if err == nil && v.Refusal == ErrNoCard.Error() {
+	switch {
+	case err != nil:
+		return Verdict{}, err
+	case v.Refusal == ErrNoCard.Error():
 		return v, ErrNoCard
 	}
-	return v, err
+	return v, nil
 }
 
 func press(tx *db.Tx, id string, approve bool, by string) (Verdict, error) {

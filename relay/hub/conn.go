@@ -57,7 +57,7 @@ func (c *conn) serve(ctx context.Context) error {
 // greet reads hello, agrees on a version and answers welcome. It returns the
 // revision that the machine has seen in this store.
 func (c *conn) greet(ctx context.Context) (epoch string, since int64, err error) {
-	first, done := context.WithTimeout(ctx, helloWithin)
+	first, done := context.WithTimeout(ctx, c.hub.patience)
 	defer done()
 	_, frame, err := c.ws.Read(first)
 	if err != nil {
@@ -69,6 +69,7 @@ func (c *conn) greet(ctx context.Context) (epoch string, since int64, err error)
 		c.fail(ctx, wire.CodeInvalid, "the first frame must be hello, with proc and journal")
 		return "", 0, errors.New("no hello")
 	}
+	hello.Machine, hello.App = clip(hello.Machine, 100), clip(hello.App, 50)
 	c.hello = hello
 	proto := min(wire.Version, hello.Proto[1])
 	if proto < wire.MinVersion || proto < hello.Proto[0] {
@@ -76,7 +77,7 @@ func (c *conn) greet(ctx context.Context) (epoch string, since int64, err error)
 		c.fail(ctx, wire.CodeVersion, msg)
 		return "", 0, errors.New(msg)
 	}
-	if err := c.hub.desk.SawMachine(ctx, c.machine, clip(hello.Machine, 100), clip(hello.App, 50)); err != nil {
+	if err := c.hub.desk.SawMachine(ctx, c.machine, hello.Machine, hello.App); err != nil {
 		c.fail(ctx, wire.CodeInternal, "the relay's store is not available")
 		return "", 0, fmt.Errorf("record machine: %w", err)
 	}
@@ -87,7 +88,7 @@ func (c *conn) greet(ctx context.Context) (epoch string, since int64, err error)
 	if hello.Epoch == epoch {
 		since = hello.Rev
 	}
-	c.log.Info("linked", "proc", hello.Proc, "app", clip(hello.App, 50))
+	c.log.Info("linked", "proc", hello.Proc, "app", hello.App)
 	return epoch, since, c.send(ctx, wire.Welcome{Proto: proto, Epoch: epoch, Machine: c.machine})
 }
 
@@ -101,7 +102,7 @@ func clip(s string, n int) string {
 func (c *conn) push(ctx context.Context, epoch string, rev int64) error {
 	changed, stop := c.hub.desk.Watch()
 	defer stop()
-	recheck := time.NewTicker(recheckEvery)
+	recheck := time.NewTicker(c.hub.recheck)
 	defer recheck.Stop()
 	ping := time.NewTicker(pingEvery)
 	defer ping.Stop()

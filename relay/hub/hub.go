@@ -23,6 +23,8 @@ import (
 type Hub struct {
 	desk *desk.Desk
 	log  *slog.Logger
+	// Tests make these shorter.
+	patience, recheck time.Duration
 
 	mu     sync.Mutex
 	closed bool
@@ -32,7 +34,7 @@ type Hub struct {
 
 // New returns a hub over d.
 func New(d *desk.Desk, log *slog.Logger) *Hub {
-	return &Hub{desk: d, log: log, conns: map[*conn]struct{}{}}
+	return &Hub{desk: d, log: log, patience: helloWithin, recheck: recheckEvery, conns: map[*conn]struct{}{}}
 }
 
 // ServeHTTP lets a machine in and serves its link until it ends. A missing or
@@ -115,12 +117,12 @@ func (h *Hub) Close(ctx context.Context) error {
 	h.mu.Lock()
 	h.closed = true
 	for c := range h.conns {
-		go func() {
+		h.wg.Go(func() {
 			bye, done := context.WithTimeout(ctx, time.Second)
 			defer done()
 			c.send(bye, wire.Bye{ReconnectMS: 1000})
 			c.cancel()
-		}()
+		})
 	}
 	h.mu.Unlock()
 	gone := make(chan struct{})

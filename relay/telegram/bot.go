@@ -61,7 +61,7 @@ type knobs struct {
 	hour       time.Duration // for the limits on strangers
 	grace      time.Duration // for a call under way when the program ends
 
-	handling func() // called for each update before it is handled
+	handling func(update int) // called for each update before it is handled
 }
 
 func times() knobs {
@@ -92,6 +92,7 @@ type Bot struct {
 	problems map[part]problem
 	fine     time.Time // since when there is none
 	notes    []note    // answers and alerts to send
+	redraw   []string  // nonces of cards to edit whatever the desk says they show
 	refusing map[int64]time.Time
 
 	poller // touched by the poll loop only
@@ -217,6 +218,7 @@ type buckets struct {
 	burst float64
 	every time.Duration // time to earn one
 	of    map[int64]bucket
+	swept time.Time
 }
 
 type bucket struct {
@@ -235,15 +237,16 @@ func newBuckets(burst float64, every time.Duration) *buckets {
 func (b *buckets) take(id int64, now time.Time) time.Duration {
 	have, ok := b.of[id]
 	if !ok {
-		if len(b.of) >= maxBuckets {
+		if len(b.of) >= maxBuckets && now.Sub(b.swept) >= b.every {
+			b.swept = now
 			for other, x := range b.of {
 				if x.tokens+float64(now.Sub(x.at))/float64(b.every) >= b.burst {
 					delete(b.of, other)
 				}
 			}
-			if len(b.of) >= maxBuckets {
-				return b.every
-			}
+		}
+		if len(b.of) >= maxBuckets {
+			return b.every
 		}
 		have = bucket{b.burst, now}
 	}

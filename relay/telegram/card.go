@@ -16,7 +16,7 @@ import (
 // A card stays below Telegram's 4,096 units: cardUnits for what is asked, the
 // rest for what became of it.
 const (
-	cardUnits = 3300
+	cardUnits = 3200
 	noteUnits = 300
 )
 
@@ -40,10 +40,10 @@ const (
 func draw(t desk.Task, file attachment) drawing {
 	var p page
 	p.say("🔔 ").bold("Approval Required").say("\n\n")
-	p.bold("Tool:").say(" ").quote(t.Tool, 128).say("\n")
+	p.bold("Tool:").say(" ").quote(t.Tool, 512).say("\n")
 	p.bold("Machine:").say(" ").quote(t.Label, 64).say(" (token ").quote(t.Machine, 64).say(")\n")
 	p.bold("Code:").say(" ").quote(t.Code, 32).say("\n")
-	p.bold("Rule:").say(" ").quote(t.Rule, 160).say("\n")
+	p.bold("Rule:").say(" ").quote(t.Rule, 300).say("\n")
 
 	// The same room in every state: an edit does not change the arguments.
 	text, hidden := arguments(t.Args, cardUnits-p.n)
@@ -74,7 +74,7 @@ func draw(t desk.Task, file attachment) drawing {
 // minimal is the card for when Telegram refuses the full one: plain text, and
 // nothing from a tool that could be the reason.
 func minimal(t desk.Task) string {
-	tool, _ := fit(t.Tool, 128)
+	tool, _ := fit(t.Tool, 512)
 	code, _ := fit(t.Code, 32)
 	id, _ := fit(t.ID, 130)
 	text := "🔔 Approval Required\n\nTool: " + tool + "\nCode: " + code +

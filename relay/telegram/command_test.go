@@ -51,6 +51,7 @@ func (r *rig) silent(chat, user int64, texts ...string) {
 func unpaired(r *rig) { r.opt.AdminChat, r.opt.PairingCode = 0, "7Q2M-K4XD" }
 
 func TestPairing(t *testing.T) {
+	t.Parallel()
 	r := start(t, unpaired)
 	r.ask("t1", `{}`)
 	if got := r.says(admin, admin, "/start"); !strings.Contains(got, "/pair CODE") || !strings.Contains(got, "no admin chat") {
@@ -143,6 +144,7 @@ func TestPairingIsOff(t *testing.T) {
 }
 
 func TestWhatStrangersGet(t *testing.T) {
+	t.Parallel()
 	r := start(t)
 	if got := r.says(guest, guest, "/whoami"); got != "chat_id: 2002\nuser_id: 2002" {
 		t.Errorf("whoami: %q", got)
@@ -181,6 +183,7 @@ func TestAnonymousAdminInTheAdminGroup(t *testing.T) {
 }
 
 func TestCommands(t *testing.T) {
+	t.Parallel()
 	r := start(t)
 	r.ready()
 	if got := r.api.Commands(); len(got) != len(commands) || got[0].Command != "status" {
@@ -231,6 +234,7 @@ func TestCommands(t *testing.T) {
 
 // Long lists are cut, and say so; hostile names do not break them.
 func TestLongAnswers(t *testing.T) {
+	t.Parallel()
 	r := start(t)
 	r.stop()
 	for i := range 60 {

@@ -140,6 +140,7 @@ func TestWebhookIsRemoved(t *testing.T) {
 }
 
 func TestRetryAfterFreezesEverything(t *testing.T) {
+	t.Parallel()
 	slow := func(r *rig) { r.opt.knobs.second = 100 * time.Millisecond }
 	tooMany := botapi.Failure{Code: 429, Description: "Too Many Requests: retry after 3", RetryAfter: 3}
 	for _, tt := range []struct {
@@ -196,6 +197,7 @@ func sends(r *rig) int {
 }
 
 func TestOutages(t *testing.T) {
+	t.Parallel()
 	kinds := map[string]botapi.Failure{
 		"500":     {Status: 500, Description: "Internal Server Error"},
 		"HTML":    {Status: 502, HTML: true},
@@ -278,6 +280,7 @@ func TestRefusedCardBecomesPlain(t *testing.T) {
 }
 
 func TestRefusedForAWhile(t *testing.T) {
+	t.Parallel()
 	r := start(t)
 	r.health("")
 	r.ready()
@@ -287,6 +290,7 @@ func TestRefusedForAWhile(t *testing.T) {
 }
 
 func TestFileThatCannotBeSent(t *testing.T) {
+	t.Parallel()
 	for name, f := range map[string]botapi.Failure{
 		"refused":   {Code: 400, Description: "Bad Request: not enough rights to send documents to the chat"},
 		"too large": {Status: 413, HTML: true},
@@ -309,16 +313,14 @@ func TestFileThatCannotBeSent(t *testing.T) {
 }
 
 func TestPanicIsSurvived(t *testing.T) {
-	once := false
 	r := start(t, func(r *rig) {
-		r.opt.knobs.handling = func() {
-			if !once {
-				once = true
+		bad := r.api.Send(admin, admin, "/help")
+		r.opt.knobs.handling = func(update int) {
+			if update == bad {
 				panic("boom with " + token)
 			}
 		}
 	})
-	r.api.Send(admin, admin, "/help")
 	r.api.Send(admin, admin, "/whoami")
 	r.message(admin, "chat_id")
 	r.settled()

@@ -134,7 +134,7 @@ func (b *Bot) handle(ctx context.Context, u tgbotapi.Update) error {
 			}
 		}()
 		if b.handling != nil {
-			b.handling()
+			b.handling(u.UpdateID)
 		}
 		err = b.dispatch(ctx, u)
 		panicked = false

@@ -107,9 +107,9 @@ func (b *Bot) press(ctx context.Context, update int, q *tgbotapi.CallbackQuery) 
 	b.toast(q.ID, already(v))
 	// The message that was pressed still had its buttons: a second copy of
 	// the card, or an edit that did not get through. Have it drawn anew.
-	if err := b.desk.CardShows(ctx, nonce, ""); err != nil {
-		return err
-	}
+	b.mu.Lock()
+	b.redraw = append(b.redraw, nonce)
+	b.mu.Unlock()
 	b.wake()
 	return nil
 }

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	tgbotapi "github.com/go-telegram-bot-api/telegram-bot-api/v5"
+
 	"portero/relay/desk"
 	"portero/shared/porterotest/botapi"
 	"portero/shared/task"
@@ -102,7 +104,7 @@ func TestRedeliveryChangesNothing(t *testing.T) {
 func TestPressSurvivesDeath(t *testing.T) {
 	reached, hold := make(chan struct{}), make(chan struct{})
 	r := start(t, func(r *rig) {
-		r.opt.knobs.handling = func() {
+		r.opt.knobs.handling = func(int) {
 			close(reached)
 			<-hold
 		}
@@ -149,6 +151,7 @@ func TestDeathBeforeConfirmation(t *testing.T) {
 }
 
 func TestStrangers(t *testing.T) {
+	t.Parallel()
 	r := start(t)
 	r.ask("t1", `{}`)
 	m := r.card("t1")
@@ -183,6 +186,7 @@ func TestStrangers(t *testing.T) {
 }
 
 func TestStrangersAlertsAreLimited(t *testing.T) {
+	t.Parallel()
 	r := start(t)
 	for i := range 40 {
 		callback, _ := r.api.PressRaw(group, 0, guest, "x")
@@ -222,6 +226,34 @@ func TestGroup(t *testing.T) {
 		r.toast(r.api.Press(r.card("t1"), admin, "✅ Approve"))
 		r.state("t1", task.Pending)
 	})
+}
+
+func TestMay(t *testing.T) {
+	user := func(id int64) *tgbotapi.User { return &tgbotapi.User{ID: id} }
+	for _, tt := range []struct {
+		name        string
+		users       []int64
+		admin, chat int64
+		from        *tgbotapi.User
+		want        bool
+	}{
+		{"the chat's own user", nil, 5, 5, user(5), true},
+		{"another user", nil, 5, 5, user(6), false},
+		{"another chat", nil, 5, 6, user(6), false},
+		{"nobody", nil, 5, 5, nil, false},
+		{"a group", nil, -5, -5, user(5), false},
+		{"a listed user in a group", []int64{4, 5}, -5, -5, user(5), true},
+		{"an unlisted user in a group", []int64{4}, -5, -5, user(5), false},
+		{"an unlisted user in the own chat", []int64{4}, 5, 5, user(5), false},
+		{"no number", []int64{0}, -5, -5, user(0), false},
+		{"a bot", []int64{5}, -5, -5, &tgbotapi.User{ID: 5, IsBot: true}, false},
+		{"a listed mask", []int64{1087968824}, -5, -5, user(1087968824), false},
+		{"Telegram, listed", []int64{777000}, -5, -5, user(777000), false},
+	} {
+		if got := (&Bot{users: tt.users}).may(tt.admin, tt.chat, tt.from); got != tt.want {
+			t.Errorf("%s: %v", tt.name, got)
+		}
+	}
 }
 
 func TestUselessPresses(t *testing.T) {
@@ -286,6 +318,7 @@ func TestPressAfterTheEnd(t *testing.T) {
 // It has the same button; both may be pressed, one decision comes of it, and
 // each card shows it once it was pressed.
 func TestSecondCopyOfACard(t *testing.T) {
+	t.Parallel()
 	r := start(t)
 	r.stop()
 	r.ask("t1", `{}`)

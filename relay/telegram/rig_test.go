@@ -230,17 +230,35 @@ func (r *rig) do(id string, e task.Event, outcome wire.Outcome, note string) {
 	}
 }
 
-// audited counts the audit lines of an event.
-func (r *rig) audited(event string) (n int) {
+// store runs f on the store behind the desk's back.
+func (r *rig) store(f func(*sql.DB) error) {
 	r.Helper()
-	store, err := sql.Open("sqlite", "file:"+filepath.Join(r.dir, "relay.db"))
+	store, err := sql.Open("sqlite", "file:"+filepath.Join(r.dir, "relay.db")+"?_pragma=busy_timeout(10000)")
 	if err != nil {
 		r.Fatal(err)
 	}
 	defer store.Close()
-	err = store.QueryRowContext(r.ctx, "SELECT COUNT(*) FROM audit WHERE json_extract(line, '$.event') = ?", event).Scan(&n)
-	if err != nil {
+	if err := f(store); err != nil {
 		r.Fatal(err)
 	}
+}
+
+// full makes the store refuse a kind of write, until the returned func is
+// called.
+func (r *rig) full(write string) (empty func()) {
+	r.Helper()
+	exec := func(query string) {
+		r.store(func(s *sql.DB) error { _, err := s.ExecContext(r.ctx, query); return err })
+	}
+	exec("CREATE TRIGGER no_room BEFORE " + write + " BEGIN SELECT RAISE(ABORT, 'disk is full'); END")
+	return func() { exec("DROP TRIGGER no_room") }
+}
+
+// audited counts the audit lines of an event.
+func (r *rig) audited(event string) (n int) {
+	r.Helper()
+	r.store(func(s *sql.DB) error {
+		return s.QueryRowContext(r.ctx, "SELECT COUNT(*) FROM audit WHERE json_extract(line, '$.event') = ?", event).Scan(&n)
+	})
 	return n
 }

@@ -135,6 +135,9 @@ func (b *Bot) sendAll(ctx, calls context.Context) (more bool, err error) {
 			}
 		}
 	}
+	if err := b.markRedraws(ctx); err != nil {
+		return false, err
+	}
 	edits, err := b.desk.CardsToEdit(ctx, editBatch)
 	if err != nil {
 		return false, err
@@ -148,6 +151,22 @@ func (b *Bot) sendAll(ctx, calls context.Context) (more bool, err error) {
 		return false, err
 	}
 	return more || len(edits) == editBatch, nil
+}
+
+// markRedraws has the desk list the cards that a press found out of date. Only
+// the send loop writes what a card shows: the poll loop doing it could be
+// overtaken by the end of an older edit.
+func (b *Bot) markRedraws(ctx context.Context) error {
+	b.mu.Lock()
+	nonces := b.redraw
+	b.redraw = nil
+	b.mu.Unlock()
+	for _, nonce := range nonces {
+		if err := b.desk.CardShows(ctx, nonce, ""); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // forget drops what is known of cards that need no sending any more.
@@ -209,7 +228,7 @@ func (b *Bot) sendCard(ctx, calls context.Context, c desk.Card) error {
 	if t, err := b.desk.Task(ctx, c.Task.ID); err != nil || a.message == 0 && t.State != task.Pending {
 		return err
 	}
-	for plainly := false; a.message == 0; {
+	for plainly := false; true; {
 		d := b.drawSafely(c.Task, attached)
 		if d.cut && !a.filed {
 			if err := b.sendFile(ctx, calls, c, a); errors.Is(err, errLater) {

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"portero/shared/task"
 	"portero/shared/wire"
 )
 
@@ -40,26 +41,61 @@ func TestLongArguments(t *testing.T) {
 	r.message(admin, "❌ Denied by Ana", "of the arguments are not in this message")
 }
 
+// Sent but not noted: the card is noted later, not sent again.
+func TestStoreRefusesToNoteACard(t *testing.T) {
+	r := start(t)
+	r.ready()
+	empty := r.full("UPDATE OF message ON cards")
+	r.ask("t1", `{}`)
+	r.card("t1")
+	r.health("the relay's store does not take it")
+	empty()
+	r.health("")
+	if n := len(r.api.Messages(admin)); n != 1 {
+		t.Errorf("%d messages:\n%s", n, r.texts(admin))
+	}
+}
+
+// A press that the store does not take is not confirmed, and counts later.
+func TestStoreRefusesAPress(t *testing.T) {
+	r := start(t)
+	r.ask("t1", `{}`)
+	m := r.card("t1")
+	r.health("")
+	empty := r.full("INSERT ON audit")
+	callback := r.api.Press(m, admin, "✅ Approve")
+	r.health("disk is full")
+	r.state("t1", task.Pending)
+	empty()
+	if got := r.toast(callback); got != "✅ Approved (7K3F)" {
+		t.Errorf("toast %q", got)
+	}
+	r.message(admin, "✅ Approved by Ana")
+	r.health("")
+}
+
 // What Telegram would refuse, the strict emulator refuses too.
 func TestHostileTask(t *testing.T) {
+	t.Parallel()
 	r := start(t)
 	nasty := "</pre></code></b>&lt;&\u202e\x00\nTool: harmless\n" + strings.Repeat("😀<&>\"", 400)
-	_, err := r.desk.OpenTask(r.ctx, "laptop", wire.Hello{Machine: nasty, Journal: "j"}, wire.Open{
-		Task: "t1", Binding: "b", Code: "7K3F", Session: "p", Tool: nasty, Rule: nasty, TTLMS: 60_000,
+	_, err := r.desk.OpenTask(r.ctx, "laptop", wire.Hello{Machine: nasty[:200], Journal: "j"}, wire.Open{
+		Task: "t1", Binding: "b", Code: "7K3F", Session: "p", Tool: nasty[:500], Rule: nasty[:2000], TTLMS: 60_000,
 		Args: json.RawMessage(`{` + quoted(nasty) + `:` + quoted(nasty) + `,"deep":` + strings.Repeat("[", 900) + strings.Repeat("]", 900) + `}`),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := r.message(admin, "🔔 Approval Required\n\nTool: </pre>")
+	m := r.message(admin, "🔔 Approval Required\n\nTool: </pre></code></b>&lt;&⟨U+202E⟩⟨U+0000⟩⟨U+000A⟩Tool: harmless")
 	r.toast(r.api.Press(m, admin, "✅ Approve"))
-	r.message(admin, "🔔 Approval Required\n\nTool: </pre>", "✅ Approved by Ana")
-	if strings.Contains(r.logs.String(), "plain") {
+	r.message(admin, "🔔 Approval Required\n\nTool: </pre></code></b>&lt;&⟨U+202E⟩⟨U+0000⟩⟨U+000A⟩Tool: harmless", "✅ Approved by Ana")
+	if strings.Contains(r.logs.String(), "a plain one") {
 		t.Error("the full card was refused")
 	}
 }
 
 func TestPace(t *testing.T) {
+	t.Parallel()
 	b := newBuckets(20, time.Second)
 	now := time.Now()
 	for i := range 20 {
@@ -100,6 +136,7 @@ func TestPace(t *testing.T) {
 }
 
 func TestManyCardsInOrder(t *testing.T) {
+	t.Parallel()
 	r := start(t)
 	for i := range 45 {
 		r.ask(fmt.Sprintf("t%02d", i), fmt.Sprintf(`{"n":%d}`, i))

@@ -36,6 +36,7 @@ func (s *Server) getUpdates(r request) (any, *fault) {
 	}()
 
 	s.confirm(int(r.int("offset")))
+	s.notify()
 	var allowed []string
 	if list := r.params.Get("allowed_updates"); list != "" {
 		if err := json.Unmarshal([]byte(list), &allowed); err != nil {

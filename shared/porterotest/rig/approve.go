@@ -1,6 +1,7 @@
 package rig
 
 import (
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -199,15 +200,16 @@ func (r *Relay) Await(task, status string) string {
 	}
 }
 
-// CSRF waits for the buttons of a task and returns what their forms carry.
-func (r *Relay) CSRF(task string) string {
+var anyForm = regexp.MustCompile(`name="csrf" value="([^"]+)"`)
+
+// CSRF is what every form of the page carries in this session.
+func (r *Relay) CSRF() string {
 	r.t.Helper()
-	form := regexp.MustCompile(`action="/tasks/` + task + `/approve"[\s\S]*?name="csrf" value="([^"]+)"`)
-	var found []string
-	Eventually(r.t, "the page shows buttons for task "+task, func() bool {
-		found = form.FindStringSubmatch(r.Page())
-		return found != nil
-	})
+	page := r.Page()
+	found := anyForm.FindStringSubmatch(page)
+	if found == nil {
+		r.t.Fatalf("the page has no form: %s", page)
+	}
 	return found[1]
 }
 
@@ -241,7 +243,7 @@ func (r *Relay) Post(task, button, csrf string) string {
 // came of each, in the order of the buttons.
 func (r *Relay) Race(task string, buttons ...string) []string {
 	r.t.Helper()
-	csrf := r.CSRF(task)
+	csrf := r.CSRF()
 	came := make([]string, len(buttons))
 	ready := make(chan struct{})
 	var all sync.WaitGroup
@@ -268,3 +270,6 @@ func (w *World) PIDFile(name string) (pid int) {
 	})
 	return pid
 }
+
+// Name is a word that nothing else uses.
+func Name() string { return rand.Text() }
