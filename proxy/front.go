@@ -7,8 +7,10 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"runtime/debug"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
@@ -18,8 +20,13 @@ import (
 	"portero/shared/rawjson"
 )
 
-// maxInFlight bounds the client's calls at one time.
-const maxInFlight = 256
+// Limits of the client's side.
+const (
+	maxInFlight = 256                    // calls at one time
+	lastWords   = 100 * time.Millisecond // what is being written at the end may take this long
+	largeLine   = 4 << 20                // a message from here on leaves memory behind that is given back,
+	calmAfter   = time.Second            // once there has been none for this long
+)
 
 // front is the client's connection. tools/list and tools/call are answered
 // here, from raw bytes to raw bytes; the session itself (initialize,
@@ -33,6 +40,7 @@ type front struct {
 	out   io.Writer
 
 	toSDK chan jsonrpc.Message
+	calm  *time.Timer // gives memory back
 
 	mu      sync.Mutex
 	cancels map[string]context.CancelFunc // calls under way, by raw id
@@ -42,7 +50,8 @@ type front struct {
 }
 
 func newFront(p *Proxy, out io.Writer) *front {
-	f := &front{p: p, out: out, toSDK: make(chan jsonrpc.Message), cancels: map[string]context.CancelFunc{}, ids: map[jsonrpc.ID]string{}}
+	f := &front{p: p, out: out, toSDK: make(chan jsonrpc.Message), cancels: map[string]context.CancelFunc{}, ids: map[jsonrpc.ID]string{},
+		calm: time.AfterFunc(calmAfter, debug.FreeOSMemory)}
 	f.sdk = mcp.NewServer(&mcp.Implementation{Name: "portero", Title: "Portero", Version: p.opt.Version}, &mcp.ServerOptions{
 		Instructions: p.opt.Instructions,
 		Capabilities: &mcp.ServerCapabilities{Tools: &mcp.ToolCapabilities{ListChanged: true}},
@@ -83,9 +92,24 @@ func (f *front) serve(ctx context.Context, in io.Reader) error {
 		}
 	}
 	cancel()
+	if out, ok := f.out.(interface{ SetWriteDeadline(time.Time) error }); ok {
+		// A client that has stopped reading must not keep the process. Files
+		// and terminals know no deadline and need none.
+		_ = out.SetWriteDeadline(time.Now().Add(lastWords))
+	}
 	<-done
 	f.calls.Wait()
+	f.calm.Stop()
 	return err
+}
+
+// passed is told the size of every message. The collector alone would keep the
+// memory of a large one until as much has been used again, which in a process
+// that is idle most of the time means for minutes.
+func (f *front) passed(size int) {
+	if size >= largeLine {
+		f.calm.Reset(calmAfter)
+	}
 }
 
 func (f *front) read(ctx context.Context, in io.Reader) error {
@@ -95,10 +119,12 @@ func (f *front) read(ctx context.Context, in io.Reader) error {
 		var big *tooLarge
 		switch {
 		case errors.As(err, &big):
+			f.passed(big.limit)
 			f.refuse(big.id, rawjson.CodeInvalid, big.Error())
 		case err != nil:
 			return err
 		case len(bytes.TrimSpace(line)) > 0:
+			f.passed(len(line))
 			f.dispatch(ctx, append([]byte(nil), line...))
 		}
 		if ctx.Err() != nil {
@@ -301,6 +327,7 @@ func (f *front) write(line []byte) {
 	if _, err := f.out.Write(append(line, '\n')); err != nil {
 		f.p.log.Warn("write to the client", "err", err)
 	}
+	f.passed(len(line))
 }
 
 // listChanged has the SDK tell the client that the tools changed, in the way

@@ -19,7 +19,6 @@ type server struct {
 	Server
 	child  *child.Child
 	launch []byte // digest of how it is launched
-	tools  chan struct{}
 }
 
 func (p *Proxy) newServer(s Server) *server {

@@ -50,8 +50,8 @@ type Options struct {
 
 // Link is this process's connection to the relay. Use New, then Run.
 type Link struct {
-	opt     Options
-	log     *slog.Logger
+	opt Options
+	log *slog.Logger
 	// Tests make these shorter: the shortest pause between two attempts, and
 	// how long the relay may take to say welcome.
 	backoff, patience time.Duration

@@ -94,9 +94,16 @@ func TestRedeliveryChangesNothing(t *testing.T) {
 	if got := r.state("t1", task.Approved); got.Rev != rev {
 		t.Errorf("revision %d, was %d", got.Rev, rev)
 	}
-	// What comes after the old update is still seen.
-	r.api.Send(admin, admin, "/whoami")
+	// What comes after the old update is still seen, and answered once.
+	update = r.api.Send(admin, admin, "/whoami")
 	r.message(admin, "chat_id: 1001\nuser_id: 1001")
+	r.settled()
+	r.api.Redeliver(update)
+	r.settled()
+	r.says(admin, admin, "/pending")
+	if n := strings.Count(r.texts(admin), "chat_id: "); n != 1 {
+		t.Errorf("a redelivered command was answered %d times", n)
+	}
 }
 
 // An update is confirmed only when its effect is on disk: a bot that dies

@@ -228,7 +228,7 @@ func (b *Bot) sendCard(ctx, calls context.Context, c desk.Card) error {
 	if t, err := b.desk.Task(ctx, c.Task.ID); err != nil || a.message == 0 && t.State != task.Pending {
 		return err
 	}
-	for plainly := false; true; {
+	for plainly := false; a.message == 0; {
 		d := b.drawSafely(c.Task, attached)
 		if d.cut && !a.filed {
 			if err := b.sendFile(ctx, calls, c, a); errors.Is(err, errLater) {
