@@ -33,6 +33,7 @@ func TestApproveThroughPorteroCall(t *testing.T) {
 }
 
 func TestApproveCancel(t *testing.T) {
+	t.Parallel()
 	t.Run("queued", func(t *testing.T) {
 		s := newScene(t)
 		s.P = s.Proxy()
@@ -121,6 +122,7 @@ func (s *scene) startKit() {
 }
 
 func TestApproveExpires(t *testing.T) {
+	t.Parallel()
 	const soon = "[relay]"
 	expire := []string{soon, "[approvals]\nexpire_after = \"1s\"\n\n[relay]"}
 	t.Run("nobody answers", func(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 // What runs is what was shown: whatever changes between the request and the
 // start stops the call, with the reason on both sides.
 func TestApproveSomethingChanged(t *testing.T) {
+	t.Parallel()
 	const server = `command = "{{kit}}"`
 	const recorded = "command = \"{{kit}}\"\nenv = { KIT_RECORD = \"{{dir}}/record\", KIT_DESC = \"first words\" }"
 	const binding = "not what was approved"

@@ -12,6 +12,7 @@ import (
 // However the proxy ends, its servers and what they started end with it; asked
 // politely it ends at once, with exit code 0.
 func TestApproveNoProcessLeftBehind(t *testing.T) {
+	t.Parallel()
 	for name, server := range map[string]string{
 		"plain":    `command = "{{kit}}"`,
 		"stubborn": "command = \"{{kit}}\"\nargs = [\"-stubborn\", \"-grandchild\", \"{{dir}}/grandchild\"]",

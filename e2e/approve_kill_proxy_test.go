@@ -60,6 +60,7 @@ func TestApproveResultOutlivesTheProcess(t *testing.T) {
 // (c) Killed while the call runs, with its effect done and its answer not: the
 // journal cannot know, so it says so and never runs it again.
 func TestApproveProxyKilledWhileExecuting(t *testing.T) {
+	t.Parallel()
 	gates := map[string]struct {
 		gate string
 		ran  []string

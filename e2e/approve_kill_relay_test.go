@@ -32,6 +32,7 @@ func TestApproveRelayKilledWhilePending(t *testing.T) {
 
 // (b) Killed right after the press was answered, with the machine there or away.
 func TestApproveRelayKilledAfterThePress(t *testing.T) {
+	t.Parallel()
 	t.Run("machine connected", func(t *testing.T) {
 		s := newScene(t).up()
 		task, no := s.ask("yes"), s.ask("no")

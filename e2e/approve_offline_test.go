@@ -117,6 +117,7 @@ func (s *scene) token() string {
 // A token that the relay does not take: everything works but approvals, and
 // both the log and the client are told why.
 func TestApproveWrongToken(t *testing.T) {
+	t.Parallel()
 	for name, make := range map[string]func(*scene) string{
 		"wrong": func(*scene) string { return "prt_nobody-has-ever-made-this-one" },
 		"teammate": func(s *scene) string {

@@ -1,11 +1,20 @@
 package e2e
 
 import (
+	"flag"
 	"strings"
 	"testing"
 
 	"portero/shared/porterotest/rig"
 )
+
+// These tests wait for clocks, disks and other processes far more than they
+// compute: two at once, as many as a small machine has cores, leave it idle.
+// The command line's -parallel wins.
+func init() {
+	testing.Init()
+	flag.Set("test.parallel", "6")
+}
 
 // scene is a world with a witness of effects and, once started, both programs.
 type scene struct {

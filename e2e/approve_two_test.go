@@ -97,6 +97,7 @@ func TestApproveTakenOverOnce(t *testing.T) {
 // A stateful server: what was asked for in a session dies with the session,
 // however that ends.
 func TestApproveSessionScope(t *testing.T) {
+	t.Parallel()
 	perSession := []string{`command = "{{kit}}"`, "command = \"{{kit}}\"\nscope = \"session\""}
 	for name, end := range map[string]func(*rig.Proxy){
 		"closed": func(p *rig.Proxy) { p.CloseStdin(); p.Wait() },

@@ -17,7 +17,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"sync"
 	"time"
 
 	"portero/shared/audit"
@@ -77,9 +76,6 @@ type Journal struct {
 	id   string
 	proc string
 	lock *os.File
-
-	mu       sync.Mutex
-	watchers map[chan struct{}]struct{}
 }
 
 // Open opens the machine's journal in dir, which must exist, and takes this
@@ -89,7 +85,7 @@ func Open(ctx context.Context, dir string) (*Journal, error) {
 	if err != nil {
 		return nil, err
 	}
-	j := &Journal{db: store, dir: dir, proc: rand.Text(), watchers: map[chan struct{}]struct{}{}}
+	j := &Journal{db: store, dir: dir, proc: rand.Text()}
 	err = store.Write(ctx, func(tx *db.Tx) error {
 		if _, err := tx.Exec("INSERT INTO meta VALUES('journal', ?), ('epoch', ''), ('rev', '0') ON CONFLICT DO NOTHING", rand.Text()); err != nil {
 			return err
@@ -121,39 +117,14 @@ func (j *Journal) Proc() string { return j.proc }
 // Watch returns a channel that receives after every change made by this
 // process, with several changes folded into one. Changes by other processes of
 // the machine are not announced: look again now and then.
-func (j *Journal) Watch() (changed <-chan struct{}, stop func()) {
-	c := make(chan struct{}, 1)
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.watchers[c] = struct{}{}
-	return c, func() {
-		j.mu.Lock()
-		defer j.mu.Unlock()
-		delete(j.watchers, c)
-	}
-}
-
-func (j *Journal) change(ctx context.Context, f func(*db.Tx) error) error {
-	if err := j.db.Write(ctx, f); err != nil {
-		return err
-	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	for c := range j.watchers {
-		select {
-		case c <- struct{}{}:
-		default:
-		}
-	}
-	return nil
-}
+func (j *Journal) Watch() (changed <-chan struct{}, stop func()) { return j.db.Watch() }
 
 // ErrNoTask says that the machine knows no such task.
 var ErrNoTask = errors.New("no such task")
 
 const columns = `id, tool, session, scope, args, salt, binding, code, rule, ttl, state, rev, claim, holder, created, updated, decider, reason, result`
 
-func scan(row interface{ Scan(...any) error }) (Task, error) {
+func scan(row db.Row) (Task, error) {
 	var t Task
 	var args, result string
 	var ttl, created, updated int64
@@ -172,20 +143,7 @@ func find(tx *db.Tx, id string) (Task, error) {
 }
 
 func list(tx *db.Tx, where string, args ...any) ([]Task, error) {
-	rows, err := tx.Query("SELECT "+columns+" FROM tasks "+where, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var all []Task
-	for rows.Next() {
-		t, err := scan(rows)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, t)
-	}
-	return all, rows.Err()
+	return db.All(tx, scan, "SELECT "+columns+" FROM tasks "+where, args...)
 }
 
 // Get returns one task, or ErrNoTask.

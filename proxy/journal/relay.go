@@ -32,7 +32,7 @@ func (j *Journal) Position(ctx context.Context) (p Position, err error) {
 // nothing of what was asked of the last: every task that has not started is
 // asked for anew, and whatever the old store decided about it is void.
 func (j *Journal) Enter(ctx context.Context, epoch string) error {
-	return j.change(ctx, func(tx *db.Tx) error {
+	return j.db.Change(ctx, func(tx *db.Tx) error {
 		var had string
 		if err := tx.QueryRow("SELECT value FROM meta WHERE key = 'epoch'").Scan(&had); err != nil || had == epoch {
 			return err
@@ -73,7 +73,7 @@ func (j *Journal) Enter(ctx context.Context, epoch string) error {
 // to its revision has been seen. Older news and tasks of other machines change
 // nothing else.
 func (j *Journal) Observe(ctx context.Context, w wire.Task) error {
-	return j.change(ctx, func(tx *db.Tx) error {
+	return j.db.Change(ctx, func(tx *db.Tx) error {
 		_, err := tx.Exec("UPDATE meta SET value = ? WHERE key = 'rev' AND CAST(value AS INTEGER) < ?", strconv.FormatInt(w.Rev, 10), w.Rev)
 		if err != nil {
 			return err
@@ -85,7 +85,7 @@ func (j *Journal) Observe(ctx context.Context, w wire.Task) error {
 // Heard records a task's state that came with an answer. It may overtake
 // pushes of older revisions, so it says nothing of what has been seen.
 func (j *Journal) Heard(ctx context.Context, w wire.Task) error {
-	return ignore(errOld, j.change(ctx, func(tx *db.Tx) error { return j.observe(tx, w) }))
+	return ignore(errOld, j.db.Change(ctx, func(tx *db.Tx) error { return j.observe(tx, w) }))
 }
 
 // errOld ends a transaction that has nothing to record. Whoever asks again
@@ -141,23 +141,15 @@ type Letter struct {
 // in their order.
 func (j *Journal) Outbox(ctx context.Context, seq int64, limit int) (all []Letter, err error) {
 	err = j.db.Read(ctx, func(tx *db.Tx) error {
-		rows, err := tx.Query("SELECT seq, id, task, kind, frame FROM outbox WHERE seq > ? ORDER BY seq LIMIT ?", seq, limit)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var l Letter
-			var frame string
-			if err := rows.Scan(&l.Seq, &l.ID, &l.Task, &l.Kind, &frame); err != nil {
-				return err
-			}
-			l.Frame = []byte(frame)
-			all = append(all, l)
-		}
-		return rows.Err()
+		all, err = db.All(tx, scanLetter, "SELECT seq, id, task, kind, frame FROM outbox WHERE seq > ? ORDER BY seq LIMIT ?", seq, limit)
+		return err
 	})
 	return all, err
+}
+
+func scanLetter(row db.Row) (l Letter, err error) {
+	err = row.Scan(&l.Seq, &l.ID, &l.Task, &l.Kind, &l.Frame)
+	return l, err
 }
 
 // Sending notes that a message is about to go out for the first time. It is
@@ -178,7 +170,7 @@ func (j *Journal) Sending(ctx context.Context, l Letter) (wanted bool, err error
 // Acked removes a message that the relay has acknowledged, and records the
 // task's state that came with the acknowledgement.
 func (j *Journal) Acked(ctx context.Context, id string, w wire.Task) error {
-	return j.change(ctx, func(tx *db.Tx) error {
+	return j.db.Change(ctx, func(tx *db.Tx) error {
 		if _, err := tx.Exec("DELETE FROM outbox WHERE id = ?", id); err != nil {
 			return err
 		}
@@ -189,7 +181,7 @@ func (j *Journal) Acked(ctx context.Context, id string, w wire.Task) error {
 // Refused removes a message that the relay will never accept. A task that it
 // refuses to open ends there: nothing ran.
 func (j *Journal) Refused(ctx context.Context, id, msg string) error {
-	return j.change(ctx, func(tx *db.Tx) error {
+	return j.db.Change(ctx, func(tx *db.Tx) error {
 		var taskID, kind string
 		err := tx.QueryRow("DELETE FROM outbox WHERE id = ? RETURNING task, kind", id).Scan(&taskID, &kind)
 		if errors.Is(err, sql.ErrNoRows) || err == nil && kind != "open" {

@@ -33,7 +33,7 @@ type Ask struct {
 // for it, in one commit: when it returns, the task survives anything. An
 // identical open call of this process returns the task that exists.
 func (j *Journal) Create(ctx context.Context, ask Ask) (t Task, err error) {
-	err = j.change(ctx, func(tx *db.Tx) error {
+	err = j.db.Change(ctx, func(tx *db.Tx) error {
 		const open = "session = ? AND state NOT IN ('completed','failed','denied','expired','cancelled','unknown')"
 		same, err := list(tx, "WHERE tool = ? AND args = ? AND "+open+" LIMIT 1", ask.Tool, string(ask.Args), j.proc)
 		if err != nil {
@@ -78,7 +78,7 @@ func postOpen(tx *db.Tx, t Task) error {
 // A task that has ended or is running is returned as it is, with a
 // *task.StateError.
 func (j *Journal) Cancel(ctx context.Context, id string) (t Task, err error) {
-	err = j.change(ctx, func(tx *db.Tx) error {
+	err = j.db.Change(ctx, func(tx *db.Tx) error {
 		if t, err = find(tx, id); err != nil {
 			return err
 		}
@@ -127,7 +127,7 @@ var ErrVoid = errors.New("the claim is void")
 // Start writes the one row that allows the task's call to reach the server. It
 // returns ErrVoid when that is not, or no longer, allowed.
 func (j *Journal) Start(ctx context.Context, id string, claim int64) error {
-	return j.change(ctx, func(tx *db.Tx) error {
+	return j.db.Change(ctx, func(tx *db.Tx) error {
 		t, err := find(tx, id)
 		if err != nil {
 			return err
@@ -158,7 +158,7 @@ func (j *Journal) Start(ctx context.Context, id string, claim int64) error {
 
 // Finish records how a started task ended and what the client will be given.
 func (j *Journal) Finish(ctx context.Context, id string, outcome wire.Outcome, result []byte, note string) error {
-	return j.change(ctx, func(tx *db.Tx) error {
+	return j.db.Change(ctx, func(tx *db.Tx) error {
 		t, err := find(tx, id)
 		if err != nil {
 			return err
@@ -183,7 +183,7 @@ func (j *Journal) Finish(ctx context.Context, id string, outcome wire.Outcome, r
 
 // Lose records that a started task's end cannot be known: it may have run.
 func (j *Journal) Lose(ctx context.Context, id, note string) error {
-	return j.change(ctx, func(tx *db.Tx) error { return j.lose(tx, id, note) })
+	return j.db.Change(ctx, func(tx *db.Tx) error { return j.lose(tx, id, note) })
 }
 
 func (j *Journal) lose(tx *db.Tx, id, note string) error {
@@ -208,7 +208,7 @@ func (j *Journal) lose(tx *db.Tx, id, note string) error {
 // relay is told why. It returns ErrVoid when the task has been started; giving
 // the same claim back a second time changes nothing.
 func (j *Journal) Void(ctx context.Context, id string, claim int64, why task.Why, note string) error {
-	return ignore(errOld, j.change(ctx, func(tx *db.Tx) error { return j.void(tx, id, claim, why, note) }))
+	return ignore(errOld, j.db.Change(ctx, func(tx *db.Tx) error { return j.void(tx, id, claim, why, note) }))
 }
 
 func (j *Journal) void(tx *db.Tx, id string, claim int64, why task.Why, note string) error {

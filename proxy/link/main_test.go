@@ -7,7 +7,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -210,7 +209,7 @@ func start(t *testing.T, url string, j *journal.Journal, change ...func(*Link)) 
 	t.Helper()
 	logs := &logBuffer{}
 	l = New(Options{URL: url, Token: "secret", Machine: "Ana's laptop", Version: "v9", Journal: j,
-		Logger: slog.New(slog.NewTextHandler(io.MultiWriter(logs, io.Discard), nil))})
+		Logger: slog.New(slog.NewTextHandler(logs, nil))})
 	l.backoff = 5 * time.Millisecond
 	for _, f := range change {
 		f(l)

@@ -88,7 +88,6 @@ type Desk struct {
 	db *db.DB
 
 	mu        sync.Mutex
-	watchers  map[chan struct{}]struct{}
 	connected map[string]int
 }
 
@@ -98,7 +97,7 @@ func Open(ctx context.Context, dir string) (*Desk, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Desk{db: store, watchers: map[chan struct{}]struct{}{}, connected: map[string]int{}}
+	d := &Desk{db: store, connected: map[string]int{}}
 	err = store.Write(ctx, func(tx *db.Tx) error {
 		_, err := tx.Exec("INSERT INTO meta VALUES('epoch', ?), ('rev', '0'), ('offset', '0') ON CONFLICT DO NOTHING", rand.Text())
 		return err
@@ -115,37 +114,7 @@ func (d *Desk) Close() error { return d.db.Close() }
 
 // Watch returns a channel that receives after every change of a task, with
 // several changes folded into one. Call stop to end it.
-func (d *Desk) Watch() (changed <-chan struct{}, stop func()) {
-	c := make(chan struct{}, 1)
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.watchers[c] = struct{}{}
-	return c, func() {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		delete(d.watchers, c)
-	}
-}
-
-func (d *Desk) wake() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for c := range d.watchers {
-		select {
-		case c <- struct{}{}:
-		default:
-		}
-	}
-}
-
-// change runs f in one transaction and wakes the watchers once it is on disk.
-func (d *Desk) change(ctx context.Context, f func(*db.Tx) error) error {
-	err := d.db.Write(ctx, f)
-	if err == nil {
-		d.wake()
-	}
-	return err
-}
+func (d *Desk) Watch() (changed <-chan struct{}, stop func()) { return d.db.Watch() }
 
 // Errors of the desk.
 var (
@@ -157,7 +126,7 @@ var (
 const columns = `id, machine, journal, label, tool, args, rule, session, code, binding, ttl, state, rev, claim, claims,
  holder, created, deadline, decided, ended, decider, reason, outcome, note`
 
-func scan(row interface{ Scan(...any) error }) (Task, error) {
+func scan(row db.Row) (Task, error) {
 	var t Task
 	var args string
 	var ttl, created, deadline, decided, ended int64
@@ -177,20 +146,7 @@ func find(tx *db.Tx, id string) (Task, error) {
 }
 
 func list(tx *db.Tx, where string, args ...any) ([]Task, error) {
-	rows, err := tx.Query("SELECT "+columns+" FROM tasks "+where, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var all []Task
-	for rows.Next() {
-		t, err := scan(rows)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, t)
-	}
-	return all, rows.Err()
+	return db.All(tx, scan, "SELECT "+columns+" FROM tasks "+where, args...)
 }
 
 // nextRev numbers a change. Revisions are handed out under the write lock, so

@@ -20,7 +20,7 @@ func (d *Desk) OpenTask(ctx context.Context, machine string, hello wire.Hello, o
 	if msg := faulty(hello, open); msg != "" {
 		return t, &Rejected{Code: wire.CodeInvalid, Msg: msg}
 	}
-	err = d.change(ctx, func(tx *db.Tx) error {
+	err = d.db.Change(ctx, func(tx *db.Tx) error {
 		t, err = find(tx, open.Task)
 		switch {
 		case err == nil && (t.Machine != machine || t.Journal != hello.Journal || t.Binding != open.Binding):
@@ -96,7 +96,7 @@ type Request struct {
 // request that had its effect is no error. A claim that the same process holds
 // already is granted again with the same number.
 func (d *Desk) Do(ctx context.Context, r Request) (t Task, err error) {
-	err = d.change(ctx, func(tx *db.Tx) error {
+	err = d.db.Change(ctx, func(tx *db.Tx) error {
 		t, err = find(tx, r.Task)
 		if err != nil {
 			return err

@@ -93,24 +93,13 @@ func (d *Desk) RevokeToken(ctx context.Context, name string) error {
 // Tokens lists all tokens by name, the revoked ones too.
 func (d *Desk) Tokens(ctx context.Context) (all []Token, err error) {
 	err = d.db.Read(ctx, func(tx *db.Tx) error {
-		rows, err := tx.Query("SELECT name, role, tools, created, expires, revoked, used FROM tokens ORDER BY name")
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			t, err := scanToken(rows)
-			if err != nil {
-				return err
-			}
-			all = append(all, t)
-		}
-		return rows.Err()
+		all, err = db.All(tx, scanToken, "SELECT name, role, tools, created, expires, revoked, used FROM tokens ORDER BY name")
+		return err
 	})
 	return all, err
 }
 
-func scanToken(row interface{ Scan(...any) error }) (Token, error) {
+func scanToken(row db.Row) (Token, error) {
 	var t Token
 	var tools string
 	var created, expires, revoked, used int64
@@ -118,7 +107,8 @@ func scanToken(row interface{ Scan(...any) error }) (Token, error) {
 		return t, err
 	}
 	t.Created, t.Expires, t.Revoked, t.Used = db.Time(created), db.Time(expires), db.Time(revoked), db.Time(used)
-	return t, json.Unmarshal([]byte(tools), &t.Tools)
+	err := json.Unmarshal([]byte(tools), &t.Tools)
+	return t, err
 }
 
 // CheckToken returns the live token whose secret s is, or ErrBadToken.

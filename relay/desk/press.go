@@ -21,7 +21,7 @@ type Verdict struct {
 
 // Press decides a pending task. by names the person and the channel.
 func (d *Desk) Press(ctx context.Context, id string, approve bool, by string) (v Verdict, err error) {
-	err = d.change(ctx, func(tx *db.Tx) error {
+	err = d.db.Change(ctx, func(tx *db.Tx) error {
 		v, err = press(tx, id, approve, by)
 		return err
 	})
@@ -45,7 +45,7 @@ type CardPress struct {
 // update in the same commit. The card must be the one that was sent to that
 // chat: a button copied to another message does nothing (ErrNoCard).
 func (d *Desk) PressCard(ctx context.Context, p CardPress) (v Verdict, err error) {
-	err = d.change(ctx, func(tx *db.Tx) error {
+	err = d.db.Change(ctx, func(tx *db.Tx) error {
 		if err := confirm(tx, p.Update); err != nil {
 			return err
 		}
@@ -97,8 +97,16 @@ func press(tx *db.Tx, id string, approve bool, by string) (Verdict, error) {
 
 // ExpireDue ends the tasks whose time is over and returns how many.
 func (d *Desk) ExpireDue(ctx context.Context) (n int, err error) {
-	err = d.db.Write(ctx, func(tx *db.Tx) error {
-		due, err := list(tx, "WHERE state IN ('pending','approved') AND deadline <= ?", db.Millis(tx.Now))
+	const over = "WHERE state IN ('pending','approved') AND deadline <= ?"
+	var any bool
+	err = d.db.Read(ctx, func(tx *db.Tx) error {
+		return tx.QueryRow("SELECT EXISTS(SELECT 1 FROM tasks "+over+")", db.Millis(tx.Now)).Scan(&any)
+	})
+	if err != nil || !any {
+		return 0, err // the usual case takes no write lock
+	}
+	err = d.db.Change(ctx, func(tx *db.Tx) error {
+		due, err := list(tx, over, db.Millis(tx.Now))
 		if err != nil {
 			return err
 		}
@@ -114,9 +122,6 @@ func (d *Desk) ExpireDue(ctx context.Context) (n int, err error) {
 		n = len(due)
 		return nil
 	})
-	if n > 0 && err == nil {
-		d.wake()
-	}
 	return n, err
 }
 
@@ -164,20 +169,9 @@ func (d *Desk) CardSent(ctx context.Context, nonce string, message int, shown st
 // CardsToEdit returns the cards that do not show the status of their task.
 func (d *Desk) CardsToEdit(ctx context.Context, limit int) (cards []Card, err error) {
 	err = d.db.Read(ctx, func(tx *db.Tx) error {
-		rows, err := tx.Query(`SELECT nonce, chat, message, shown, task FROM cards JOIN tasks ON tasks.id = task
+		cards, err = db.All(tx, scanCard, `SELECT nonce, chat, message, shown, task FROM cards JOIN tasks ON tasks.id = task
 		 WHERE message <> 0 AND shown <> status ORDER BY tasks.rev LIMIT ?`, limit)
 		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var c Card
-			if err := rows.Scan(&c.Nonce, &c.Chat, &c.Message, &c.Shown, &c.Task.ID); err != nil {
-				return err
-			}
-			cards = append(cards, c)
-		}
-		if err := rows.Err(); err != nil {
 			return err
 		}
 		for i := range cards {
@@ -188,6 +182,11 @@ func (d *Desk) CardsToEdit(ctx context.Context, limit int) (cards []Card, err er
 		return nil
 	})
 	return cards, err
+}
+
+func scanCard(row db.Row) (c Card, err error) {
+	err = row.Scan(&c.Nonce, &c.Chat, &c.Message, &c.Shown, &c.Task.ID)
+	return c, err
 }
 
 // CardShows records that a card now shows status. It is also how a card that

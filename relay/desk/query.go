@@ -107,21 +107,8 @@ func (d *Desk) Connected(machine string, delta int) {
 // Machines returns every machine that ever linked, by name.
 func (d *Desk) Machines(ctx context.Context) (all []Machine, err error) {
 	err = d.db.Read(ctx, func(tx *db.Tx) error {
-		rows, err := tx.Query("SELECT name, label, app, seen FROM machines ORDER BY name")
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var m Machine
-			var seen int64
-			if err := rows.Scan(&m.Name, &m.Label, &m.App, &seen); err != nil {
-				return err
-			}
-			m.Seen = db.Time(seen)
-			all = append(all, m)
-		}
-		return rows.Err()
+		all, err = db.All(tx, scanMachine, "SELECT name, label, app, seen FROM machines ORDER BY name")
+		return err
 	})
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -129,4 +116,11 @@ func (d *Desk) Machines(ctx context.Context) (all []Machine, err error) {
 		all[i].Procs = d.connected[all[i].Name]
 	}
 	return all, err
+}
+
+func scanMachine(row db.Row) (m Machine, err error) {
+	var seen int64
+	err = row.Scan(&m.Name, &m.Label, &m.App, &seen)
+	m.Seen = db.Time(seen)
+	return m, err
 }

@@ -73,7 +73,7 @@ func (d *Desk) Paired(ctx context.Context) (a Admin, ok bool, err error) {
 // Pair makes a the admin, if nobody is yet, and confirms the update that asked
 // for it. ok is false when somebody has paired before.
 func (d *Desk) Pair(ctx context.Context, update int, a Admin) (ok bool, err error) {
-	err = d.change(ctx, func(tx *db.Tx) error {
+	err = d.db.Change(ctx, func(tx *db.Tx) error {
 		if err := confirm(tx, update); err != nil {
 			return err
 		}

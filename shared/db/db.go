@@ -18,8 +18,9 @@ import (
 
 // DB is one open SQLite file. It is safe for concurrent use.
 type DB struct {
-	sql  *sql.DB
-	file string
+	sql   *sql.DB
+	file  string
+	bells bells
 }
 
 // Open opens or creates the file at path (mode 0600) and brings its schema to

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 
 	"portero/shared/porterotest/botapi"
 )
@@ -17,14 +18,18 @@ const Admin = 4200
 // Telegram is a Bot API with the people of one test.
 type Telegram struct {
 	*botapi.Server
-	w *World
+	w    *World
+	once sync.Once
 }
+
+// Close ends the server; a second time it does nothing.
+func (t *Telegram) Close() { t.once.Do(t.Server.Close) }
 
 // Telegram starts a Bot API and adds the section [telegram] with it and more
 // lines to portero.toml. The user Admin has started the bot.
 func (w *World) Telegram(more string) *Telegram {
 	w.T.Helper()
-	t := &Telegram{botapi.New(BotToken), w}
+	t := &Telegram{Server: botapi.New(BotToken), w: w}
 	w.T.Cleanup(t.Close)
 	t.AddUser(Admin, "Ana")
 	w.Append(fmt.Sprintf("\n[telegram]\nbot_token = %q\napi_url = %q\n%s\n", BotToken, t.URL(), more))
@@ -120,8 +125,8 @@ func (t *Telegram) Say(user int64, text string, want ...string) botapi.Message {
 	t.Send(user, user, text)
 	ctx, cancel := t.patience()
 	defer cancel()
-	m, err := t.WaitMessage(ctx, user, func(m botapi.Message) bool { return m.ID > seen })
-	if err != nil || !holds(m.Text, want) {
+	m, err := t.WaitMessage(ctx, user, func(m botapi.Message) bool { return m.ID > seen && holds(m.Text, want) })
+	if err != nil {
 		t.w.T.Fatalf("%q was not answered with %q: %s", text, want, t.Log(user))
 	}
 	return m
