@@ -102,7 +102,7 @@ func New(ctx context.Context, opt Options) (*Proxy, error) {
 		p.servers[s.Name] = p.newServer(s)
 	}
 	if opt.Relay != nil {
-		p.link = link.New(link.Options{URL: opt.Relay.URL, Token: opt.Relay.Token, Machine: opt.Machine,
+		p.link = link.New(link.Options{URL: opt.Relay.URL, Token: opt.Relay.Token, Machine: opt.Table.MaskText(opt.Machine),
 			Version: opt.Version, Journal: p.journal, Logger: p.log, OnUp: p.nudge})
 	}
 	return p, nil
