@@ -52,7 +52,7 @@ func TestApproveRacingCancel(t *testing.T) {
 		csrf := s.R.CSRF()
 		pressed := make(chan string)
 		go func() { pressed <- s.R.Post(task.ID, "approve", csrf) }()
-		time.Sleep(time.Duration(rand.IntN(15_000)) * time.Microsecond) // the moment of the withdrawal
+		time.Sleep(time.Duration(rand.IntN(40_000)) * time.Microsecond) // the moment of the withdrawal
 		s.P.Call("portero/cancel_task", `{"task_id":"`+task.ID+`"}`)
 		<-pressed
 		var status string

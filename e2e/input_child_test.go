@@ -63,7 +63,7 @@ cwd = "{{dir}}/missing"
 	}
 	wantError(t, p.Call("bare/x", "{}"), -32602, `unknown tool "bare/x"`)
 	alive(t, p)
-	mentions(t, p.Stderr(), "child=gone", "child=early", "exited with status 7", "told to exit")
+	logs(t, p, "child=gone", "child=early", "exited with status 7", "told to exit")
 	hides(t, p.Stderr()+strings.Join(p.Output(), ""), "María")
 	p.CloseStdin()
 	if code := p.Wait(); code != 0 {
@@ -76,7 +76,7 @@ cwd = "{{dir}}/missing"
 func TestChildrenThatNeverAnswer(t *testing.T) {
 	t.Parallel()
 	began := time.Now()
-	w, p := begin(t, childConfig(another("mute", "-hang-init")+another("garbage", "-garbage")))
+	_, p := begin(t, childConfig(another("mute", "-hang-init")+another("garbage", "-garbage")))
 	muteID, mute := p.Go("tools/call", `{"name":"mute/echo","arguments":{}}`)
 	_, list := p.Go("tools/list", "{}")
 	alive(t, p)
@@ -96,7 +96,7 @@ func TestChildrenThatNeverAnswer(t *testing.T) {
 	if d := time.Since(again); d > first/2 {
 		t.Errorf("the next list and a search took %v, the first list %v: waiting is for the start", d, first)
 	}
-	w.Eventually("garbage is in the log", func() bool { return strings.Contains(p.Stderr(), "Welcome to the server!") })
+	logs(t, p, "Welcome to the server!")
 	select {
 	case m := <-mute:
 		t.Errorf("a child that never answered was answered for: %s", m.Raw)
@@ -189,7 +189,7 @@ func TestDeafChild(t *testing.T) {
 	}
 	wantError(t, p.Get(large), -32002, `child "deaf"`, "may have run", "Portero restarts it")
 	wantError(t, p.Get(small), -32002, `child "deaf"`, "may have run")
-	w.Eventually("deaf is started again", func() bool { return strings.Count(p.Stderr(), `child is ready`) >= 3 })
+	w.Eventually("deaf is started again", func() bool { return strings.Count(p.Stderr(), `msg="child is ready" child=deaf`) >= 2 })
 	alive(t, p)
 }
 

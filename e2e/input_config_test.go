@@ -122,7 +122,7 @@ func TestNoConfigFromTheWorkingDirectory(t *testing.T) {
 	if code := p.Wait(); code != 3 {
 		t.Errorf("exit code %d", code)
 	}
-	mentions(t, p.Stderr(), "no configuration: "+w.Path(".config", "portero", "portero.toml"))
+	logs(t, p, "no configuration: "+w.Path(".config", "portero", "portero.toml"))
 }
 
 func TestDroppedReplacement(t *testing.T) {
@@ -164,7 +164,7 @@ command = "{{kit}}"
 default = "allow"
 `)
 	alive(t, p)
-	mentions(t, p.Stderr(), "portero-stdio: notice: "+w.Config()+`:6:3: child "notion" is left out: variable NOTION_API_TOKEN is not set, variable ANOTHER_ONE is not set`)
+	logs(t, p, "portero-stdio: notice: "+w.Config()+`:6:3: child "notion" is left out: variable NOTION_API_TOKEN is not set, variable ANOTHER_ONE is not set`)
 	for _, name := range listed(t, p) {
 		hides(t, name, "notion")
 	}

@@ -97,3 +97,12 @@ func quoted(text string) string {
 	}
 	return strings.TrimSuffix(b.String(), "\n")
 }
+
+// logs waits until stderr, which is no part of the session's order, holds all
+// parts.
+func logs(t testing.TB, p *rig.Proxy, parts ...string) {
+	t.Helper()
+	for _, part := range parts {
+		rig.Eventually(t, "stderr holds "+part, func() bool { return strings.Contains(p.Stderr(), part) })
+	}
+}

@@ -228,6 +228,6 @@ default = "allow"
 	for _, line := range rig.Lines(t, w.Path("record")) {
 		hides(t, line, "tools/call")
 	}
-	mentions(t, p.Stderr(), "no space left on device")
+	logs(t, p, "no space left on device")
 	hides(t, p.Stderr(), "argument")
 }

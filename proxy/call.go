@@ -150,16 +150,23 @@ func (p *Proxy) unknown(name string) error {
 }
 
 func (p *Proxy) deny(tool catalog.Tool, d policy.Decision) reply {
-	if err := p.calls.record(callEntry{Event: "denied", Tool: tool.Name, Rule: d.Rule}); err != nil {
+	if err := p.record(callEntry{Event: "denied", Tool: tool.Name, Rule: d.Rule}); err != nil {
 		p.log.Error("audit", "err", err)
 	}
 	return reply{err: &rpcError{Code: codeRefused, Message: fmt.Sprintf("%s is denied by policy: rule %s. Do not retry; ask the user to change the rule if the call is needed.", tool.Name, d.Rule),
 		Data: map[string]any{"tool": tool.Name, "rule": d.Rule, "decision": "deny"}}}
 }
 
+// record writes a line of the call log, which like all that Portero keeps holds
+// no real values: a tool's name or a rule's pattern may.
+func (p *Proxy) record(e callEntry) error {
+	e.Tool, e.Rule = p.opt.Table.MaskText(e.Tool), p.opt.Table.MaskText(e.Rule)
+	return p.calls.record(e)
+}
+
 // allowed sends a call to its server and records it on both sides of that.
 func (p *Proxy) allowed(ctx context.Context, tool catalog.Tool, d policy.Decision, params []byte) reply {
-	if err := p.calls.record(callEntry{Event: "allowed", Tool: tool.Name, Rule: d.Rule}); err != nil {
+	if err := p.record(callEntry{Event: "allowed", Tool: tool.Name, Rule: d.Rule}); err != nil {
 		p.log.Error("audit", "err", err)
 		return refused(codeRefused, "the call could not be recorded, so it was not made: %v. Free space in the state directory or make it writable.", err)
 	}
@@ -173,7 +180,7 @@ func (p *Proxy) allowed(ctx context.Context, tool catalog.Tool, d policy.Decisio
 	case r.err != nil || r.failed != nil:
 		event = "failed"
 	}
-	if err := p.calls.record(callEntry{Event: event, Tool: tool.Name, Millis: time.Since(began).Milliseconds()}); err != nil {
+	if err := p.record(callEntry{Event: event, Tool: tool.Name, Millis: time.Since(began).Milliseconds()}); err != nil {
 		p.log.Error("audit", "err", err)
 	}
 	if leak != nil {

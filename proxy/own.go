@@ -135,7 +135,7 @@ func (p *Proxy) searchTools(ctx context.Context, who client, call rawjson.Call) 
 	}
 	p.settledSoon(ctx)
 	type found struct {
-		Name        string          `json:"name"`
+		Name        json.RawMessage `json:"name"`
 		Description json.RawMessage `json:"description,omitempty"`
 		Decision    policy.Action   `json:"decision"`
 		Schema      json.RawMessage `json:"inputSchema,omitempty"`
@@ -147,7 +147,8 @@ func (p *Proxy) searchTools(ctx context.Context, who client, call rawjson.Call) 
 		if err != nil {
 			continue
 		}
-		f := found{Name: hit.Tool.Name, Decision: p.opt.Policy.Decide(hit.Tool.Name).Action}
+		f := found{Decision: p.opt.Policy.Decide(hit.Tool.Name).Action}
+		f.Name, _ = rawjson.Get(def, "name")
 		f.Description, _ = rawjson.Get(def, "description")
 		if i < withSchemas {
 			f.Schema, _ = rawjson.Get(def, "inputSchema")

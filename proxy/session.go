@@ -11,6 +11,7 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
+	"portero/proxy/mask"
 	"portero/shared/rawjson"
 )
 
@@ -95,9 +96,6 @@ func (t *tap) Read(ctx context.Context) (jsonrpc.Message, error) {
 
 // Write implements [mcp.Connection].
 func (t *tap) Write(_ context.Context, m jsonrpc.Message) error {
-	if r, ok := m.(*jsonrpc.Response); ok && r.Error != nil {
-		r.Error = t.f.tidy(r.Error)
-	}
 	line, err := jsonrpc.EncodeMessage(m)
 	if err != nil {
 		return err
@@ -107,6 +105,10 @@ func (t *tap) Write(_ context.Context, m jsonrpc.Message) error {
 		raw, known := t.f.ids[r.ID]
 		delete(t.f.ids, r.ID)
 		t.f.mu.Unlock()
+		if known && r.Error != nil {
+			t.f.reply([]byte(raw), client{}, t.f.tidy(r.Error))
+			return nil
+		}
 		if known {
 			line = rawjson.Set(line, "id", []byte(raw))
 		}
@@ -117,7 +119,7 @@ func (t *tap) Write(_ context.Context, m jsonrpc.Message) error {
 
 // tidy makes an error of the SDK fit to be sent. Where params do not fit it
 // quotes them whole, whatever they hold, and some of its errors have no code.
-func (f *front) tidy(err error) error {
+func (f *front) tidy(err error) reply {
 	e := jsonrpc.Error{Message: err.Error()}
 	var wire *jsonrpc.Error
 	if errors.As(err, &wire) {
@@ -129,8 +131,11 @@ func (f *front) tidy(err error) error {
 	if e.Code == 0 {
 		e.Code = rawjson.CodeInvalid
 	}
-	e.Message = clip(f.p.opt.Table.MaskText(e.Message), noteLimit)
-	return &e
+	failed, err := f.p.outward(marshal(&e), mask.Result)
+	if err != nil {
+		return refused(codeWithheld, "the error was %v", err)
+	}
+	return reply{failed: failed}
 }
 
 // Close implements [mcp.Connection].

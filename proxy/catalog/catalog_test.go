@@ -148,7 +148,7 @@ func TestNameOfAHash(t *testing.T) {
 }
 
 func TestServer(t *testing.T) {
-	c := filled(t, "a: x", "a__b: y", "a-b: z", "a_: w")
+	c := filled(t, "a__b: y", "a: x", "a-b: z", "a_: w")
 	for name, want := range map[string]string{
 		"a/x": "a", "a__x": "a", "a/new": "a", "a__b/y": "a__b", "a__b__y": "a__b", "a__b": "a", "a-b/z": "a-b", "a-b__z": "a-b",
 		"a_/w": "a_", "a___w": "a_", "b/x": "", "ax": "", "a": "", "": "", "portero/call": "",

@@ -8,7 +8,6 @@ import (
 
 func TestDefinition(t *testing.T) {
 	const in = `"inputSchema":{"type":"object"}`
-	const any = `"inputSchema":{"type":"object"}`
 	for _, tc := range []struct {
 		name, def string
 		mayWait   bool

@@ -320,6 +320,27 @@ func TestClaimOnWithdrawnTask(t *testing.T) {
 	}
 	wantLetters(t, j, id, "cancel", "release(1,cancelled)", "release(2,cancelled)")
 	isIn(t, j, id, task.Cancelled)
+	if got := get(t, j, id); !strings.Contains(got.Reason, "withdrawn") {
+		t.Errorf("reason %q", got.Reason)
+	}
+}
+
+// TestSaveIsCompareAndSet: code that decided on an old row changes nothing.
+func TestSaveIsCompareAndSet(t *testing.T) {
+	t.Parallel()
+	j := open(t, t.TempDir())
+	r := &relay{T: t, j: j}
+	old := r.to(task.Pending, "a")
+	r.says(old.ID, task.Denied, 0, "")
+	err := j.db.Write(ctx, func(tx *db.Tx) error {
+		stale := old
+		stale.State = task.Approved
+		return j.save(tx, &stale, old.State, old.Rev, "approve", "x", "", false)
+	})
+	if !errors.Is(err, db.ErrChanged) {
+		t.Errorf("a stale row was written: %v", err)
+	}
+	isIn(t, j, old.ID, task.Denied)
 }
 
 // TestTheFileRefusesASecondStart: even code that forgets to look cannot write

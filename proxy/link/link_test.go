@@ -193,10 +193,12 @@ func TestGrease(t *testing.T) {
 		p.send(news(made, 5, task.Approved))
 		p.stay()
 	})
-	l, _ := start(t, r.url, j)
+	const limit = 200 * time.Millisecond // for a welcome, not for what follows
+	began := time.Now()
+	l, _ := start(t, r.url, j, func(l *Link) { l.patience = limit })
 	until(t, "the decision behind the grease", func() bool {
 		now, err := j.Get(context.Background(), made.ID)
-		return err == nil && now.State == task.Approved
+		return err == nil && now.State == task.Approved && time.Since(began) > 2*limit
 	})
 	if !l.Up() || r.count.Load() != 1 {
 		t.Errorf("up %v, %d connections", l.Up(), r.count.Load())

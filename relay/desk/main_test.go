@@ -117,8 +117,14 @@ func is(t *testing.T, d *Desk, id string, want task.State) Task {
 // age lets a task's time run out.
 func age(t *testing.T, d *Desk, id string) {
 	t.Helper()
+	expires(t, d, id, -time.Millisecond)
+}
+
+// expires sets the time that is left for a task.
+func expires(t *testing.T, d *Desk, id string, left time.Duration) {
+	t.Helper()
 	err := d.db.Write(ctx, func(tx *db.Tx) error {
-		return tx.One("UPDATE tasks SET deadline = ? WHERE id = ?", db.Millis(tx.Now)-1, id)
+		return tx.One("UPDATE tasks SET deadline = ? WHERE id = ?", db.Millis(tx.Now.Add(left)), id)
 	})
 	if err != nil {
 		t.Fatal(err)

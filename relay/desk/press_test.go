@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"portero/shared/db"
 	"portero/shared/task"
 )
 
@@ -23,6 +24,7 @@ func TestPress(t *testing.T) {
 	}{{true, task.Approved, "approve"}, {false, task.Denied, "deny"}} {
 		id := "t-" + tc.event
 		was := pending(t, d, id)
+		expires(t, d, id, time.Minute) // nearly over: the time to run it is another
 		v, err := d.Press(ctx, id, tc.approve, "Ana (page)")
 		if err != nil || !v.Changed || v.Refusal != "" || v.Task.State != tc.want || v.Task.By != "Ana (page)" || v.Task.Decided.IsZero() || v.Task.Rev <= was.Rev {
 			t.Errorf("%s: %+v, %v", tc.event, v, err)
@@ -197,6 +199,24 @@ func TestExpireDue(t *testing.T) {
 	case <-changed:
 		t.Error("a sweep that ended nothing was announced")
 	default:
+	}
+}
+
+// TestMoveIsCompareAndSet: code that decided on an old row changes nothing.
+func TestMoveIsCompareAndSet(t *testing.T) {
+	t.Parallel()
+	d := open(t, t.TempDir())
+	old := pending(t, d, "t1")
+	decide(t, d, "t1", false)
+	err := d.db.Write(ctx, func(tx *db.Tx) error {
+		_, err := move(tx, &old, task.Event{Kind: task.Approve}, "Bob", nil)
+		return err
+	})
+	if !errors.Is(err, db.ErrChanged) {
+		t.Errorf("a stale row was written: %v", err)
+	}
+	if now := is(t, d, "t1", task.Denied); now.By != "Ana (page)" || now.Rev != 2 {
+		t.Errorf("on disk: by %s at %d", now.By, now.Rev)
 	}
 }
 
