@@ -40,7 +40,7 @@ func (p *Proxy) ask(ctx context.Context, tool catalog.Tool, d policy.Decision, a
 		p.log.Error("record task", "tool", tool.Name, "err", err)
 		return refused(codeRefused, "%s needs approval, but the request could not be recorded, so nothing was asked and nothing ran: %v. Free space in the state directory or make it writable.", tool.Name, err)
 	}
-	if p.link != nil && p.link.Up() {
+	if p.link != nil && !p.link.Down() {
 		t = p.await(ctx, t, ackWithin, func(t journal.Task) bool { return t.State != task.Queued })
 	}
 	return p.answer(pending{Status: t.State.Status(), TaskID: t.ID, ToolName: t.Tool, Code: t.Code, Queued: t.State == task.Queued, Message: p.explain(t)}, false)

@@ -81,11 +81,13 @@ func (c *conn) greet(ctx context.Context) (epoch string, since int64, err error)
 		c.fail(ctx, wire.CodeInternal, "the relay's store is not available")
 		return "", 0, fmt.Errorf("record machine: %w", err)
 	}
-	epoch, _, err = c.hub.desk.Head(ctx)
+	epoch, head, err := c.hub.desk.Head(ctx)
 	if err != nil {
 		return "", 0, err
 	}
-	if hello.Epoch == epoch {
+	// Who has seen more than there is knew this store before it was put back
+	// from a copy: tell it everything.
+	if hello.Epoch == epoch && hello.Rev <= head {
 		since = hello.Rev
 	}
 	c.log.Info("linked", "proc", hello.Proc, "app", hello.App)

@@ -301,7 +301,7 @@ func TestManyNews(t *testing.T) {
 		epoch string
 		rev   int64
 		want  int
-	}{{"", 0, n}, {epoch, head - 3, 3}, {epoch, head, 0}, {"another", head, n}} {
+	}{{"", 0, n}, {epoch, head - 3, 3}, {epoch, head, 0}, {epoch, head + 1, n}, {"another", head, n}} {
 		h := hello
 		h.Epoch, h.Rev = tc.epoch, tc.rev
 		c := r.dial(secret)
