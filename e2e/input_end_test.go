@@ -42,14 +42,14 @@ func TestRelayDownAtStart(t *testing.T) {
 }
 
 // TestClientStopsReading: one that takes no more answers cannot keep the
-// process, nor what it started, when it goes away.
+// process, nor what it started, in whatever way it goes.
 func TestClientStopsReading(t *testing.T) {
 	t.Parallel()
-	for _, end := range []string{"SIGTERM", "end of stdin"} {
+	for _, end := range []string{"SIGTERM", "end of stdin", "end of stdout"} {
 		t.Run(end, func(t *testing.T) {
 			t.Parallel()
 			w := rig.New(t)
-			w.Write(alone + childConfig(""))
+			w.Write(alone + childConfig(another("npx", "-grandchild", "{{dir}}/grandchild")))
 			cmd := exec.Command(rig.Bin("portero-stdio"), "--config", w.Config())
 			cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + w.Dir}
 			stdin, err := cmd.StdinPipe()
@@ -61,7 +61,8 @@ func TestClientStopsReading(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer stdout.Close()
-			cmd.Stdout = ours
+			var errs strings.Builder
+			cmd.Stdout, cmd.Stderr = ours, &errs
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
@@ -82,10 +83,14 @@ func TestClientStopsReading(t *testing.T) {
 			w.Eventually("both calls are made", func() bool {
 				return strings.Count(strings.Join(rig.Lines(t, w.Path("record")), ""), `"name":"big"`) == 2
 			})
-			if end == "SIGTERM" {
+			grandchild := w.PIDFile("grandchild")
+			switch end {
+			case "SIGTERM":
 				err = cmd.Process.Signal(syscall.SIGTERM)
-			} else {
+			case "end of stdin":
 				err = stdin.Close()
+			case "end of stdout":
+				err = stdout.Close()
 			}
 			if err != nil {
 				t.Fatal(err)
@@ -93,10 +98,16 @@ func TestClientStopsReading(t *testing.T) {
 			select {
 			case err := <-ended:
 				if err != nil {
-					t.Errorf("it ended with %v", err)
+					t.Errorf("it ended with %v\n%s", err, errs.String())
 				}
 			case <-time.After(rig.Patience):
-				t.Error("it did not end")
+				t.Fatal("it did not end")
+			}
+			if rig.Running(grandchild) {
+				t.Errorf("process %d is left behind", grandchild)
+				if p, err := os.FindProcess(grandchild); err == nil {
+					p.Kill()
+				}
 			}
 		})
 	}

@@ -82,7 +82,8 @@ real = "María Cárdenas"
 					Progress []struct{ Progress, Total int }
 				}
 			}
-			out := w.Script("client.mjs", client, rig.Bin("portero-stdio"), w.Config(), "["+strings.Join(calls, ",")+"]")
+			out := w.Script("client.mjs", client, rig.Bin("portero-stdio"), w.Config(),
+				`["filesystem/write_file","everything/get-structured-content"]`, "["+strings.Join(calls, ",")+"]")
 			if err := json.Unmarshal([]byte(out), &seen); err != nil || len(seen.Results) != len(calls) {
 				t.Fatalf("%v\n%s", err, out)
 			}

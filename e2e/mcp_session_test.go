@@ -3,6 +3,7 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -83,6 +84,8 @@ args = ["-list-changed", "-tools", "echo"]
 	seen := len(p.Notifications("notifications/tools/list_changed"))
 	said(t, p.Call("moody/echo", "{}"))
 	w.Eventually("the client is told", func() bool { return len(p.Notifications("notifications/tools/list_changed")) > seen })
+	// That may have been a late word about the start.
+	w.Eventually("the tool is listed", func() bool { return slices.Contains(listed(t, p), "moody/late") })
 	if after := strings.Join(listed(t, p), " "); after != strings.Replace(before, "moody/echo", "moody/echo moody/late", 1) {
 		t.Errorf("before %s\nafter %s", before, after)
 	}

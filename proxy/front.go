@@ -38,6 +38,8 @@ type front struct {
 
 	outMu sync.Mutex
 	out   io.Writer
+	gone  chan struct{} // closed when out takes no more
+	once  sync.Once
 
 	toSDK chan jsonrpc.Message
 	calm  *time.Timer // gives memory back
@@ -50,7 +52,7 @@ type front struct {
 }
 
 func newFront(p *Proxy, out io.Writer) *front {
-	f := &front{p: p, out: out, toSDK: make(chan jsonrpc.Message), cancels: map[string]context.CancelFunc{}, ids: map[jsonrpc.ID]string{},
+	f := &front{p: p, out: out, gone: make(chan struct{}), toSDK: make(chan jsonrpc.Message), cancels: map[string]context.CancelFunc{}, ids: map[jsonrpc.ID]string{},
 		calm: time.AfterFunc(calmAfter, debug.FreeOSMemory)}
 	f.sdk = mcp.NewServer(&mcp.Implementation{Name: "portero", Title: "Portero", Version: p.opt.Version}, &mcp.ServerOptions{
 		Instructions: p.opt.Instructions,
@@ -84,6 +86,7 @@ func (f *front) serve(ctx context.Context, in io.Reader) error {
 	var err error
 	select {
 	case err = <-read:
+	case <-f.gone: // as if stdin had ended
 	case <-ctx.Done():
 		select {
 		case err = <-read:
@@ -325,7 +328,10 @@ func (f *front) write(line []byte) {
 	f.outMu.Lock()
 	defer f.outMu.Unlock()
 	if _, err := f.out.Write(append(line, '\n')); err != nil {
-		f.p.log.Warn("write to the client", "err", err)
+		f.once.Do(func() {
+			f.p.log.Warn("write to the client", "err", err)
+			close(f.gone)
+		})
 	}
 	f.passed(len(line))
 }

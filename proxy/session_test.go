@@ -19,10 +19,11 @@ import (
 
 // session is a proxy without servers, with the test as its client.
 type session struct {
-	t     *testing.T
-	in    *io.PipeWriter
-	out   *bufio.Reader
-	ended chan error
+	t      *testing.T
+	in     *io.PipeWriter
+	reader *io.PipeReader
+	out    *bufio.Reader
+	ended  chan error
 }
 
 func newSession(t *testing.T, ctx context.Context, edit func(*Options)) *session {
@@ -42,7 +43,7 @@ func newSession(t *testing.T, ctx context.Context, edit func(*Options)) *session
 	}
 	fromUs, in := io.Pipe()
 	out, toUs := io.Pipe()
-	s := &session{t, in, bufio.NewReader(out), make(chan error, 1)}
+	s := &session{t, in, out, bufio.NewReader(out), make(chan error, 1)}
 	go func() {
 		s.ended <- p.Run(ctx, fromUs, toUs)
 		toUs.Close()
@@ -191,5 +192,18 @@ func TestCallLog(t *testing.T) {
 		if err := json.Unmarshal([]byte(line), &e); err != nil || e.Event != "allowed" || !strings.HasPrefix(e.Proc, "proc") || e.Time == "" {
 			t.Fatalf("%q: %+v, %v", line, e, err)
 		}
+	}
+}
+
+// TestSessionEndsWithItsReader: a client that takes no more answers is gone.
+func TestSessionEndsWithItsReader(t *testing.T) {
+	s := newSession(t, t.Context(), nil)
+	s.do(hello)
+	s.reader.Close()
+	if _, err := io.WriteString(s.in, `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`+"\n"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.end(); err != nil {
+		t.Errorf("it ended with %v", err)
 	}
 }

@@ -42,6 +42,9 @@ exit codes: 0 ok, 1 failed, 2 usage, 3 config
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
+	// A client that dies while it is written to must not end the process before
+	// it has ended its children: the write fails instead.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	in, out := stdio.Pipes()
 	os.Exit(run(ctx, os.Args[1:], in, out, os.Stderr))
 }

@@ -1,13 +1,14 @@
 // An MCP client written by others runs portero-stdio and does what it is told:
 //
-//   node client.mjs v1|v2 PROGRAM CONFIG CALLS
+//   node client.mjs v1|v2 PROGRAM CONFIG TOOLS CALLS
 //
-// CALLS is a JSON array of {name, arguments}. What the client saw is printed as
+// TOOLS is a JSON array of names that must be listed before it begins, CALLS
+// one of {name, arguments}. What the client saw is printed as
 // one JSON object. MODULES is the node_modules directory with the clients.
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
-const [version, command, config, calls] = process.argv.slice(2);
+const [version, command, config, awaited, calls] = process.argv.slice(2);
 const load = (...path) => import(pathToFileURL(join(process.env.MODULES, '@modelcontextprotocol', ...path)));
 const [{ Client }, { StdioClientTransport }] =
   version === 'v1'
@@ -25,8 +26,11 @@ await client.connect(new StdioClientTransport({
   stderr: 'inherit',
 }));
 const seen = { instructions: client.getInstructions(), revision: client.getNegotiatedProtocolVersion?.(), results: [] };
-// Listing first: the client checks results against the output schemas it has seen.
-seen.tools = (await client.listTools()).tools;
+// Listing first: the client checks results against the output schemas it has
+// seen. On a busy machine servers may come up after the list.
+do {
+  seen.tools = (await client.listTools()).tools;
+} while (!JSON.parse(awaited).every((name) => seen.tools.some((tool) => tool.name === name)));
 for (const call of JSON.parse(calls)) {
   const progress = [];
   const options = { onprogress: (p) => progress.push(p) };

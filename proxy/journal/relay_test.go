@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"portero/shared/db"
 	"portero/shared/task"
 	"portero/shared/wire"
 )
@@ -84,11 +85,8 @@ func TestJournalOutranksRelay(t *testing.T) {
 	j := open(t, t.TempDir())
 	r := &relay{T: t, j: j}
 	for _, local := range task.States {
-		var was Task
+		was := r.to(local, string(local))
 		for _, said := range task.States {
-			if was.ID == "" || !local.Effect() && local != task.Cancelled {
-				was = r.to(local, string(local)+" "+string(said))
-			}
 			r.says(was.ID, said, 7, "somebody")
 			got := get(t, j, was.ID)
 			switch {
@@ -103,8 +101,13 @@ func TestJournalOutranksRelay(t *testing.T) {
 			case got.State != task.Observe(local, said):
 				t.Errorf("%s, the relay says %s: now %s", local, said, got.State)
 			}
-			if _, err := j.Cancel(ctx, was.ID); err != nil && !got.State.Effect() && !got.State.Ended() {
-				t.Fatal(err) // keeps the session below its limit
+			if got.State != local { // back to the start, for the next
+				err := j.db.Write(ctx, func(tx *db.Tx) error {
+					return tx.One("UPDATE tasks SET state = ?, claim = ?, holder = ? WHERE id = ?", local, was.Claim, was.Holder, was.ID)
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
 			}
 		}
 	}

@@ -42,7 +42,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 // until fails the test unless ok becomes true in time.
 func until(t *testing.T, what string, ok func() bool) {

@@ -158,10 +158,11 @@ func (d *Desk) CardsToSend(ctx context.Context, chat int64, limit int) (cards []
 	return cards, err
 }
 
-// CardSent records the message that a card became, and the status it shows.
+// CardSent records the message that a card became, and the status it shows. A
+// card that was pressed meanwhile, in an earlier copy, stays that copy.
 func (d *Desk) CardSent(ctx context.Context, nonce string, message int, shown string) error {
 	return d.db.Write(ctx, func(tx *db.Tx) error {
-		_, err := tx.Exec("UPDATE cards SET message = ?, shown = ? WHERE nonce = ?", message, shown, nonce)
+		_, err := tx.Exec("UPDATE cards SET message = ?, shown = ? WHERE nonce = ? AND message = 0", message, shown, nonce)
 		return err
 	})
 }

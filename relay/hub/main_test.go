@@ -44,7 +44,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-const patience = 20 * time.Second
+const patience = 60 * time.Second
 
 // until fails the test unless ok becomes true in time.
 func until(t *testing.T, what string, ok func() bool) {
