@@ -125,6 +125,12 @@ func (p *Proxy) run(ctx context.Context, t journal.Task) {
 	if err == nil {
 		why = task.Withdrawn
 		err = p.journal.Start(ctx, t.ID, grant.Claim)
+		if err != nil && !errors.Is(err, journal.ErrVoid) {
+			// Nothing is decided by a store that cannot write now: the claim
+			// stays ours, and the next look tries again.
+			log.Error("record the start of an approved call", "err", err)
+			return
+		}
 	}
 	if err != nil {
 		if ctx.Err() != nil {

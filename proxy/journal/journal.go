@@ -99,6 +99,7 @@ func Open(ctx context.Context, dir string) (*Journal, error) {
 		store.Close()
 		return nil, fmt.Errorf("open journal: %w", err)
 	}
+	j.sweep()
 	return j, nil
 }
 

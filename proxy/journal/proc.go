@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
+	"time"
 )
 
 // A process holds an exclusive lock on a file of its own for as long as it
@@ -27,6 +29,20 @@ func lockProc(dir, proc string) (*os.File, error) {
 		return nil, fmt.Errorf("take process lock: %w", err)
 	}
 	return f, nil
+}
+
+// sweep removes the locks of processes that were killed. A young file is left
+// alone: its process may be about to lock it.
+func (j *Journal) sweep() {
+	old, err := filepath.Glob(procFile(j.dir, "*"))
+	if err != nil {
+		return // the pattern is a constant
+	}
+	for _, path := range old {
+		if info, err := os.Stat(path); err == nil && time.Since(info.ModTime()) > time.Minute {
+			j.Alive(strings.TrimSuffix(filepath.Base(path), ".lock"))
+		}
+	}
 }
 
 // Alive reports whether the process proc of this machine still lives. When it

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"portero/shared/task"
 	"portero/shared/wire"
@@ -213,5 +214,28 @@ func TestReopen(t *testing.T) {
 	isIn(t, j, id, task.Queued)
 	if _, err := Open(ctx, filepath.Join(dir, "missing")); err == nil || !strings.Contains(err.Error(), "missing") {
 		t.Errorf("opened in a directory that is not there: %v", err)
+	}
+}
+
+func TestSweep(t *testing.T) {
+	dir := t.TempDir()
+	j := open(t, dir)
+	for name, age := range map[string]time.Duration{"killed": time.Hour, "young": 0} {
+		path := procFile(dir, name)
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(path, time.Time{}, time.Now().Add(-age)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chtimes(procFile(dir, j.Proc()), time.Time{}, time.Now().Add(-time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	open(t, dir)
+	for name, want := range map[string]bool{"killed": false, "young": true, j.Proc(): true} {
+		if _, err := os.Stat(procFile(dir, name)); (err == nil) != want {
+			t.Errorf("lock of %s: %v, want kept: %v", name, err, want)
+		}
 	}
 }

@@ -30,6 +30,7 @@ const (
 	peekEvery   = 2 * time.Second // for letters that other processes queued
 	minBackoff  = 500 * time.Millisecond
 	maxBackoff  = 30 * time.Second
+	stable      = 10 * time.Second // a connection this long starts the backoff anew
 	batch       = 50
 )
 
@@ -99,7 +100,7 @@ func (l *Link) Run(ctx context.Context) {
 		switch {
 		case errors.As(err, &come):
 			wait = max(come.after, l.backoff)
-		case time.Since(began) > time.Minute:
+		case time.Since(began) > stable:
 			wait = l.backoff
 		}
 		// Full jitter: machines that lost the same relay do not come back
