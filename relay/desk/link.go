@@ -35,7 +35,7 @@ func (d *Desk) OpenTask(ctx context.Context, machine string, hello wire.Hello, o
 		}
 		ttl := time.Duration(open.TTLMS) * time.Millisecond
 		t = Task{Task: step.Task, ID: open.Task, Machine: machine, Journal: hello.Journal, Label: hello.Machine, Tool: open.Tool,
-			Args: open.Args, Rule: open.Rule, Session: open.Session, Code: open.Code, Binding: open.Binding, TTL: ttl, Created: tx.Now}
+			Args: open.Args, Rule: open.Rule, Session: open.Session, Code: open.Code, Binding: open.Binding, TTL: ttl, Created: tx.Now.Add(-queuedFor(open))}
 		t.Deadline = tx.Now.Add(ttl)
 		if t.Rev, err = nextRev(tx); err != nil {
 			return err
@@ -49,6 +49,13 @@ func (d *Desk) OpenTask(ctx context.Context, machine string, hello wire.Hello, o
 		return audit.Append(tx, audit.Entry{Event: "open", Task: t.ID, Tool: t.Tool, To: string(t.State), By: "machine:" + machine, Digest: t.Binding})
 	})
 	return t, err
+}
+
+// queuedFor is how long a request lay queued on its machine, as the machine says. It
+// is for people and for the order of the list; deadlines count from receipt.
+func queuedFor(open wire.Open) time.Duration {
+	const most = 366 * 24 * time.Hour
+	return time.Duration(min(max(open.AgeMS, 0), most.Milliseconds())) * time.Millisecond
 }
 
 // word is what ids, bindings and codes are made of: they become parts of

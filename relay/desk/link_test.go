@@ -337,3 +337,20 @@ func TestWire(t *testing.T) {
 		t.Errorf("told as %+v, want %+v", got.Wire(), want)
 	}
 }
+
+func TestQueuedRequestKeepsItsAge(t *testing.T) {
+	d := open(t, t.TempDir())
+	for age, want := range map[int64]time.Duration{(2 * time.Hour).Milliseconds(): 2 * time.Hour, -5: 0} {
+		o := wire.Open{ID: "o", Task: fmt.Sprintf("t_%d", want), Binding: "b", Code: "7K3F", Tool: "kit/x", Args: []byte(`{}`), Session: "s", TTLMS: 60_000, AgeMS: age}
+		got, err := d.OpenTask(t.Context(), "m", wire.Hello{Journal: "j"}, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if off := time.Since(got.Created) - want; off < 0 || off > time.Minute {
+			t.Errorf("asked %v ago by the machine, created %v ago", want, time.Since(got.Created))
+		}
+		if left := time.Until(got.Deadline); left < 50*time.Second || left > time.Minute {
+			t.Errorf("the time to answer is %v, want a minute from receipt", left)
+		}
+	}
+}

@@ -74,7 +74,7 @@ type StateError struct {
 // Error implements error.
 func (e *StateError) Error() string {
 	if e.Msg != "" {
-		return fmt.Sprintf("%s does not apply: %s", e.Event, e.Msg)
+		return e.Msg
 	}
 	return fmt.Sprintf("%s does not apply to a task that is %s", e.Event, e.State)
 }
