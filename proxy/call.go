@@ -90,6 +90,7 @@ func (p *Proxy) pipeline(ctx context.Context, name string, params []byte, call r
 	case policy.Deny:
 		return p.deny(tool, d)
 	case policy.Allow:
+		defer p.expectProgress(call.Meta, tool.Child)()
 		return p.allowed(ctx, tool, d, childParams(params, call, tool.Own, real))
 	default:
 		return p.ask(ctx, tool, d, orEmpty(call.Args), real)

@@ -46,13 +46,14 @@ type front struct {
 
 	mu      sync.Mutex
 	cancels map[string]context.CancelFunc // calls under way, by raw id
-	ids     map[jsonrpc.ID]string         // raw ids of requests the SDK is answering
+	ids     map[jsonrpc.ID]asked          // requests the SDK is answering
 	client  string                        // clientInfo.name of initialize
-	calls   sync.WaitGroup
+	calls   sync.WaitGroup                // the calls under way
+	session sync.WaitGroup                // requests the SDK is about to answer
 }
 
 func newFront(p *Proxy, out io.Writer) *front {
-	f := &front{p: p, out: out, gone: make(chan struct{}), toSDK: make(chan jsonrpc.Message), cancels: map[string]context.CancelFunc{}, ids: map[jsonrpc.ID]string{},
+	f := &front{p: p, out: out, gone: make(chan struct{}), toSDK: make(chan jsonrpc.Message), cancels: map[string]context.CancelFunc{}, ids: map[jsonrpc.ID]asked{},
 		calm: time.AfterFunc(calmAfter, debug.FreeOSMemory)}
 	f.sdk = mcp.NewServer(&mcp.Implementation{Name: "portero", Title: "Portero", Version: p.opt.Version}, &mcp.ServerOptions{
 		Instructions: p.opt.Instructions,
@@ -72,7 +73,11 @@ func (f *front) serve(ctx context.Context, in io.Reader) error {
 	go func() {
 		// Reading stdin cannot be interrupted; this goroutine ends with the
 		// process when ctx ended first.
-		read <- f.read(ctx, in)
+		err := f.read(ctx, in)
+		if errors.Is(err, io.EOF) {
+			f.drain(ctx)
+		}
+		read <- err
 		cancel()
 	}()
 	done := make(chan struct{})
@@ -104,6 +109,28 @@ func (f *front) serve(ctx context.Context, in io.Reader) error {
 	f.calls.Wait()
 	f.calm.Stop()
 	return err
+}
+
+// drainWithin is how long calls under way may go on when stdin has ended.
+const drainWithin = 10 * time.Second
+
+// drain lets what was asked before the end of stdin be answered: a script that
+// pipes its requests in waits for that.
+func (f *front) drain(ctx context.Context) {
+	answered := make(chan struct{})
+	go func() {
+		f.session.Wait()
+		f.calls.Wait()
+		close(answered)
+	}()
+	limit := time.NewTimer(drainWithin)
+	defer limit.Stop()
+	select {
+	case <-answered:
+	case <-limit.C:
+	case <-f.gone:
+	case <-ctx.Done():
+	}
 }
 
 // passed is told the size of every message. The collector alone would keep the

@@ -79,6 +79,7 @@ type Proxy struct {
 	mu       sync.Mutex
 	running  map[string]bool // tasks that this process is executing
 	listings map[string][]byte
+	progress sync.Map // token of a call under way -> name of its server
 }
 
 // New opens the machine's state and prepares everything that Run starts.

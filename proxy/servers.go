@@ -90,10 +90,15 @@ func (p *Proxy) setTools(name string, defs []json.RawMessage) {
 }
 
 // notified passes on what a server says unasked. Progress belongs to a call of
-// the client; everything else is for the log at most.
+// the client to that very server; everything else is for the log at most.
 func (p *Proxy) notified(name, method string, params json.RawMessage) {
 	if method != "notifications/progress" {
 		p.log.Debug("notification", "server", name, "method", p.opt.Table.MaskText(method))
+		return
+	}
+	raw, _ := rawjson.Get(params, "progressToken")
+	if server, ok := p.progress.Load(token(raw)); !ok || server != name {
+		p.log.Debug("progress of no call", "server", name)
 		return
 	}
 	params, err := p.outward(params, mask.Result)
@@ -103,6 +108,26 @@ func (p *Proxy) notified(name, method string, params json.RawMessage) {
 	}
 	line := append([]byte(`{"jsonrpc":"2.0","method":"notifications/progress","params":`), params...)
 	p.front.write(append(line, '}'))
+}
+
+// expectProgress lets a server report progress under the token in a call's
+// _meta, if there is one, until the function it returns is called.
+func (p *Proxy) expectProgress(meta []byte, server string) (done func()) {
+	raw, ok := rawjson.Get(meta, "progressToken")
+	if !ok {
+		return func() {}
+	}
+	t := token(raw)
+	p.progress.Store(t, server)
+	return func() { p.progress.CompareAndDelete(t, server) }
+}
+
+// token is a progress token as it compares: strings by their text.
+func token(raw []byte) string {
+	if text, err := rawjson.Unquote(raw); err == nil {
+		return `"` + text
+	}
+	return string(raw)
 }
 
 // outward turns a raw JSON value into what the client may see (real to fake),

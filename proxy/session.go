@@ -23,7 +23,7 @@ func (f *front) pass(ctx context.Context, m rawjson.Envelope) {
 	var msg jsonrpc.Message
 	switch {
 	case m.IsRequest():
-		id, err := f.remember(m.ID)
+		id, err := f.remember(m)
 		if err != nil {
 			f.refuse(m.ID, rawjson.CodeInvalid, err.Error())
 			return
@@ -52,11 +52,17 @@ func (f *front) meet(params []byte) {
 	}
 }
 
+// asked is a request that the SDK is answering.
+type asked struct {
+	id   string // raw
+	soon bool   // it is answered at once, not when the session ends
+}
+
 // remember keeps the exact spelling of an id, which the SDK's own type loses,
 // until the SDK answers.
-func (f *front) remember(raw []byte) (jsonrpc.ID, error) {
+func (f *front) remember(m rawjson.Envelope) (jsonrpc.ID, error) {
 	var v any
-	if err := json.Unmarshal(raw, &v); err != nil {
+	if err := json.Unmarshal(m.ID, &v); err != nil {
 		return jsonrpc.ID{}, errors.New("the id is a number out of range")
 	}
 	id, err := jsonrpc.MakeID(v)
@@ -68,7 +74,11 @@ func (f *front) remember(raw []byte) (jsonrpc.ID, error) {
 	if _, twice := f.ids[id]; twice {
 		return id, errors.New("a request with this id is still under way")
 	}
-	f.ids[id] = string(raw)
+	a := asked{string(m.ID), m.Method != "subscriptions/listen"}
+	if a.soon {
+		f.session.Add(1)
+	}
+	f.ids[id] = a
 	return id, nil
 }
 
@@ -102,15 +112,18 @@ func (t *tap) Write(_ context.Context, m jsonrpc.Message) error {
 	}
 	if r, ok := m.(*jsonrpc.Response); ok {
 		t.f.mu.Lock()
-		raw, known := t.f.ids[r.ID]
+		request, known := t.f.ids[r.ID]
 		delete(t.f.ids, r.ID)
 		t.f.mu.Unlock()
+		if request.soon {
+			defer t.f.session.Done()
+		}
 		if known && r.Error != nil {
-			t.f.reply([]byte(raw), client{}, t.f.tidy(r.Error))
+			t.f.reply([]byte(request.id), client{}, t.f.tidy(r.Error))
 			return nil
 		}
 		if known {
-			line = rawjson.Set(line, "id", []byte(raw))
+			line = rawjson.Set(line, "id", []byte(request.id))
 		}
 	}
 	t.f.write(line)
