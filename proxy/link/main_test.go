@@ -6,12 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,6 +20,7 @@ import (
 
 	"portero/proxy/bind"
 	"portero/proxy/journal"
+	"portero/shared/porterotest/leak"
 	"portero/shared/task"
 	"portero/shared/wire"
 )
@@ -29,17 +28,7 @@ import (
 // TestMain fails when a goroutine is left over.
 func TestMain(m *testing.M) {
 	flag.Parse()
-	before := runtime.NumGoroutine()
-	code := m.Run()
-	for deadline := time.Now().Add(2 * time.Second); code == 0 && runtime.NumGoroutine() > before; runtime.Gosched() {
-		http.DefaultTransport.(*http.Transport).CloseIdleConnections()
-		if time.Now().After(deadline) {
-			buf := make([]byte, 1<<20)
-			fmt.Fprintf(os.Stderr, "goroutines are left over:\n%s\n", buf[:runtime.Stack(buf, true)])
-			code = 1
-		}
-	}
-	os.Exit(code)
+	os.Exit(leak.Main(m))
 }
 
 const patience = 30 * time.Second

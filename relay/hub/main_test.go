@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -18,6 +17,7 @@ import (
 	"github.com/coder/websocket"
 
 	"portero/relay/desk"
+	"portero/shared/porterotest/leak"
 	"portero/shared/task"
 	"portero/shared/wire"
 )
@@ -31,17 +31,7 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("test.parallel", "8"); err != nil {
 		panic(err)
 	}
-	before := runtime.NumGoroutine()
-	code := m.Run()
-	for deadline := time.Now().Add(2 * time.Second); code == 0 && runtime.NumGoroutine() > before; runtime.Gosched() {
-		http.DefaultTransport.(*http.Transport).CloseIdleConnections()
-		if time.Now().After(deadline) {
-			buf := make([]byte, 1<<20)
-			fmt.Fprintf(os.Stderr, "goroutines are left over:\n%s\n", buf[:runtime.Stack(buf, true)])
-			code = 1
-		}
-	}
-	os.Exit(code)
+	os.Exit(leak.Main(m))
 }
 
 const patience = 60 * time.Second
