@@ -92,7 +92,7 @@ func TestUpAndDown(t *testing.T) {
 	if l.Up() && l.Problem() == "" {
 		t.Error("up before it connected")
 	}
-	until(t, "the link", l.Up)
+	until(t, "the link and its announcement, which comes after it", func() bool { return l.Up() && ups.Load() > 0 })
 	if l.Problem() != "" || ups.Load() != 1 {
 		t.Errorf("up, with the problem %q, announced %d times", l.Problem(), ups.Load())
 	}
