@@ -140,7 +140,7 @@ type Card struct {
 func (d *Desk) CardsToSend(ctx context.Context, chat int64, limit int) (cards []Card, err error) {
 	err = d.db.Write(ctx, func(tx *db.Tx) error {
 		tasks, err := list(tx, `WHERE state = 'pending' AND id NOT IN (SELECT task FROM cards WHERE chat = ? AND message <> 0)
-		 ORDER BY created LIMIT ?`, chat, limit)
+		 ORDER BY rev LIMIT ?`, chat, limit)
 		if err != nil {
 			return err
 		}

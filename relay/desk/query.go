@@ -16,10 +16,11 @@ func (d *Desk) Task(ctx context.Context, id string) (t Task, err error) {
 	return t, err
 }
 
-// Pending returns the tasks that wait for a human, oldest first.
+// Pending returns the tasks that wait for a human in the order in which they
+// came, which is the one that each machine asked in.
 func (d *Desk) Pending(ctx context.Context, limit int) (all []Task, err error) {
 	err = d.db.Read(ctx, func(tx *db.Tx) error {
-		all, err = list(tx, "WHERE state = 'pending' ORDER BY created, rev LIMIT ?", limit)
+		all, err = list(tx, "WHERE state = 'pending' ORDER BY rev LIMIT ?", limit)
 		return err
 	})
 	return all, err

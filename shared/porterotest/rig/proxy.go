@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"sync"
 	"time"
@@ -14,7 +15,8 @@ import (
 // raw JSON lines.
 type Proxy struct {
 	*process
-	stdin io.WriteCloser
+	stdin   io.WriteCloser
+	drained chan struct{} // closed at the end of stdout
 
 	mu      sync.Mutex
 	next    int
@@ -47,14 +49,31 @@ func (w *World) StartProxy(args ...string) *Proxy {
 	if err != nil {
 		w.T.Fatal(err)
 	}
-	stdout, err := cmd.StdoutPipe()
+	// A pipe of our own: cmd's would be closed at the end of the process, with
+	// what has not been read yet.
+	stdout, theirs, err := os.Pipe()
 	if err != nil {
 		w.T.Fatal(err)
 	}
-	p := &Proxy{stdin: stdin, waiting: map[string]chan Message{}}
+	cmd.Stdout = theirs
+	p := &Proxy{stdin: stdin, waiting: map[string]chan Message{}, drained: make(chan struct{})}
 	p.process = w.start("portero-stdio", cmd)
+	theirs.Close()
 	go p.read(stdout)
 	return p
+}
+
+// Wait waits for the end of the process and of its output, and returns the exit
+// code.
+func (p *Proxy) Wait() int {
+	p.t.Helper()
+	code := p.process.Wait()
+	select {
+	case <-p.drained:
+	case <-time.After(Patience):
+		p.t.Fatal("stdout of portero-stdio is still open after its end")
+	}
+	return code
 }
 
 // Proxy starts portero-stdio and initializes a session of revision 2025-11-25.
@@ -66,7 +85,9 @@ func (w *World) Proxy(args ...string) *Proxy {
 	return p
 }
 
-func (p *Proxy) read(stdout io.Reader) {
+func (p *Proxy) read(stdout io.ReadCloser) {
+	defer close(p.drained)
+	defer stdout.Close()
 	r := bufio.NewReader(stdout)
 	for {
 		line, err := r.ReadString('\n')
