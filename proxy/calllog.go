@@ -20,10 +20,9 @@ type callLog struct {
 type callEntry struct {
 	Time   string `json:"time"`
 	Proc   string `json:"proc"`
-	Event  string `json:"event"` // allowed, denied, refused, done, failed, withheld
+	Event  string `json:"event"` // allowed, denied, done, failed, withheld
 	Tool   string `json:"tool"`
 	Rule   string `json:"rule,omitempty"`
-	Task   string `json:"task,omitempty"`
 	Millis int64  `json:"ms,omitempty"`
 }
 

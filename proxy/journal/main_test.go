@@ -15,8 +15,8 @@ import (
 	"time"
 
 	"portero/proxy/bind"
-	"portero/shared/audit"
 	"portero/shared/db"
+	"portero/shared/porterotest/auditlog"
 	"portero/shared/task"
 	"portero/shared/wire"
 )
@@ -293,25 +293,13 @@ func wantLetters(t *testing.T, j *Journal, id string, want ...string) {
 func audited(t *testing.T, j *Journal, id string) (events []string) {
 	t.Helper()
 	err := j.db.Read(ctx, func(tx *db.Tx) error {
-		if _, err := audit.Verify(tx); err != nil {
-			return err
-		}
-		rows, err := tx.Query("SELECT line FROM audit ORDER BY seq")
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var line string
-			var e audit.Entry
-			if err := errors.Join(rows.Scan(&line), json.Unmarshal([]byte(line), &e)); err != nil {
-				return err
-			}
+		all, err := auditlog.Entries(tx)
+		for _, e := range all {
 			if e.Task == id {
 				events = append(events, e.Event)
 			}
 		}
-		return rows.Err()
+		return err
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 
 	"portero/shared/audit"
 	"portero/shared/db"
+	"portero/shared/porterotest/auditlog"
 	"portero/shared/task"
 	"portero/shared/wire"
 )
@@ -136,25 +137,13 @@ func expires(t *testing.T, d *Desk, id string, left time.Duration) {
 func record(t *testing.T, d *Desk, id string) (entries []audit.Entry) {
 	t.Helper()
 	err := d.db.Read(ctx, func(tx *db.Tx) error {
-		if _, err := audit.Verify(tx); err != nil {
-			return err
-		}
-		rows, err := tx.Query("SELECT line FROM audit ORDER BY seq")
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var line string
-			var e audit.Entry
-			if err := errors.Join(rows.Scan(&line), json.Unmarshal([]byte(line), &e)); err != nil {
-				return err
-			}
+		all, err := auditlog.Entries(tx)
+		for _, e := range all {
 			if e.Task == id {
 				entries = append(entries, e)
 			}
 		}
-		return rows.Err()
+		return err
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -1,15 +1,14 @@
 package hub
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"portero/shared/audit"
 	"portero/shared/db"
+	"portero/shared/porterotest/auditlog"
 	"portero/shared/task"
 	"portero/shared/wire"
 )
@@ -144,28 +143,16 @@ func audited(t *testing.T, r *relay, id string) (events []string) {
 	}
 	defer store.Close()
 	err = store.Read(ctx, func(tx *db.Tx) error {
-		if _, err := audit.Verify(tx); err != nil {
-			return err
-		}
-		rows, err := tx.Query("SELECT line FROM audit ORDER BY seq")
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var line string
-			var e audit.Entry
-			if err := errors.Join(rows.Scan(&line), json.Unmarshal([]byte(line), &e)); err != nil {
-				return err
-			}
+		all, err := auditlog.Entries(tx)
+		for _, e := range all {
 			if e.Task == id {
 				events = append(events, e.Event)
 			}
 			if e.Anomaly {
-				t.Errorf("anomaly: %s", line)
+				t.Errorf("anomaly: %+v", e)
 			}
 		}
-		return rows.Err()
+		return err
 	})
 	if err != nil {
 		t.Fatal(err)
