@@ -23,8 +23,8 @@ const ackWithin = 500 * time.Millisecond
 
 // ask turns a call that needs a human into a task. The client gets its handle
 // only after the task is on disk.
-func (p *Proxy) ask(ctx context.Context, tool catalog.Tool, d policy.Decision, args, real []byte) reply {
-	fake, err := p.fakeForm(args, real)
+func (p *Proxy) ask(ctx context.Context, tool catalog.Tool, d policy.Decision, args []byte, alike []string) reply {
+	fake, err := p.fakeForm(args)
 	if err == nil && p.opt.Table.MaskText(tool.Name) != tool.Name {
 		err = errors.New("its name holds a real value, which the approver must not see: decide it by [policy.tools]")
 	}
@@ -32,7 +32,7 @@ func (p *Proxy) ask(ctx context.Context, tool catalog.Tool, d policy.Decision, a
 		return refused(codeRefused, "%s needs approval, and %v", tool.Name, err)
 	}
 	scope := p.servers[tool.Child].Scope
-	t, err := p.journal.Create(ctx, journal.Ask{Tool: tool.Name, Scope: scope, Args: fake, Rule: d.Rule, TTL: p.opt.ExpireAfter,
+	t, err := p.journal.Create(ctx, journal.Ask{Tool: tool.Name, Scope: scope, Args: fake, Rule: d.Rule, Warn: lookAlikes(alike), TTL: p.opt.ExpireAfter,
 		Bind: func(id string, salt []byte) string { return p.binding(id, salt, tool, d, fake) }})
 	if errors.Is(err, journal.ErrTooMany) {
 		return refused(codeRefused, "%s needs approval, but %v", tool.Name, err)
@@ -44,6 +44,19 @@ func (p *Proxy) ask(ctx context.Context, tool catalog.Tool, d policy.Decision, a
 		t = p.await(ctx, t, ackWithin, func(t journal.Task) bool { return t.State != task.Queued })
 	}
 	return p.answer(pending{Status: t.State.Status(), TaskID: t.ID, ToolName: t.Tool, Code: t.Code, Queued: t.State == task.Queued, Message: p.explain(t)}, false)
+}
+
+// lookAlikes warns the approver of what reads like a fake value but is none, and
+// so reaches the tool as it is.
+func lookAlikes(alike []string) string {
+	if len(alike) == 0 {
+		return ""
+	}
+	const most = 5
+	if n := len(alike) - most; n > 0 {
+		alike = append(alike[:most:most], fmt.Sprintf("and %d more", n))
+	}
+	return clip("Not a known stand-in, sent as it is: "+strings.Join(alike, "; "), noteLimit)
 }
 
 // pending is the answer to a call that waits.
@@ -59,11 +72,15 @@ type pending struct {
 // fakeForm returns the arguments as they may rest on disk, travel and be shown:
 // the client's own bytes, unless the client itself wrote a real value. What
 // does not come back as exactly the real arguments is refused: the approver
-// would see something other than what runs.
-func (p *Proxy) fakeForm(args, real []byte) ([]byte, error) {
+// would see something other than what runs. The real ones are those by rule,
+// not by what this session remembers of spellings: the task may outlive it.
+func (p *Proxy) fakeForm(args []byte) ([]byte, error) {
 	fake := args
+	real, _, err := p.opt.Table.Restore(args)
+	if err != nil {
+		return nil, fmt.Errorf("its arguments cannot be read: %w", err)
+	}
 	if _, leak := p.opt.Table.Leak(fake, mask.Payload); leak {
-		var err error
 		if fake, _, err = p.opt.Table.Mask(args, mask.Payload); err != nil {
 			return nil, fmt.Errorf("its arguments cannot be anonymized: %w", err)
 		}

@@ -46,7 +46,7 @@ func TestFakeForm(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			fake, err := p.fakeForm(args, real)
+			fake, err := p.fakeForm(args)
 			if string(args) != tc.args {
 				t.Errorf("the arguments were changed to %s", args)
 			}

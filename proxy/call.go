@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"portero/proxy/catalog"
@@ -82,18 +83,22 @@ func (p *Proxy) pipeline(ctx context.Context, name string, params []byte, call r
 	if err != nil {
 		return reply{err: err}
 	}
-	real, _, err := p.opt.Table.Restore(orEmpty(call.Args))
+	args, err := p.words.Restore(orEmpty(call.Args), mask.Payload)
 	if err != nil {
 		return refused(rawjson.CodeParams, "the arguments cannot be read: %v", err)
+	}
+	if len(args.Placeholders) > 0 && !tool.ReadOnly() {
+		return refused(codeRefused, "%s would write a placeholder over the real value that it hides (%s), so the call was not made. Leave that value out, or ask the user to make this change.",
+			tool.Name, strings.Join(args.Placeholders, ", "))
 	}
 	switch d := p.opt.Policy.Decide(tool.Name); d.Action {
 	case policy.Deny:
 		return p.deny(tool, d)
 	case policy.Allow:
 		defer p.expectProgress(call.Meta, tool.Child)()
-		return p.allowed(ctx, tool, d, childParams(params, call, tool.Own, real))
+		return p.allowed(ctx, tool, d, childParams(params, call, tool.Own, args.JSON))
 	default:
-		return p.ask(ctx, tool, d, orEmpty(call.Args), real)
+		return p.ask(ctx, tool, d, orEmpty(call.Args), args.Alike)
 	}
 }
 
@@ -203,10 +208,10 @@ func (p *Proxy) send(ctx context.Context, tool catalog.Tool, params []byte) repl
 		return reply{err: err}
 	}
 	if answer.Error != nil {
-		failed, err := p.outward(answer.Error, mask.Result)
+		failed, err := p.outward(answer.Error, mask.Result, tool.Child)
 		return reply{failed: failed, err: err}
 	}
-	result, err := p.outward(noResult(answer.Result), mask.Result)
+	result, err := p.outward(noResult(answer.Result), mask.Result, tool.Child)
 	return reply{result: result, err: err}
 }
 

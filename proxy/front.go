@@ -331,7 +331,7 @@ func (p *Proxy) ownError(err error) []byte {
 	if !errors.As(err, &own) {
 		own = &rpcError{Code: codeServer, Message: err.Error()}
 	}
-	raw, err := p.outward(marshal(own), mask.Result)
+	raw, err := p.outward(marshal(own), mask.Result, "")
 	if err != nil {
 		return marshal(&rpcError{Code: codeWithheld, Message: "the error was " + err.Error()})
 	}

@@ -57,7 +57,7 @@ func (p *Proxy) listing(separator string) []byte {
 // still holds a real value is withheld, and only that one.
 func (p *Proxy) shown(t catalog.Tool, name string) ([]byte, error) {
 	mayWait := p.opt.Policy.Decide(t.Name).Action == policy.RequireApproval
-	def, err := p.outward(t.Definition(name, mayWait), mask.Tool)
+	def, err := p.outward(t.Definition(name, mayWait), mask.Tool, t.Child)
 	if err != nil {
 		p.log.Warn("tool not listed", "tool", p.opt.Table.MaskText(t.Name), "err", err)
 	}

@@ -22,7 +22,7 @@ func anonymous(t *testing.T, pairs ...mask.Pair) *Proxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &Proxy{opt: Options{Table: table}, log: slog.New(slog.DiscardHandler)}
+	return &Proxy{opt: Options{Table: table}, words: table.Session(), log: slog.New(slog.DiscardHandler)}
 }
 
 // person is a pair that most tests do with.

@@ -54,7 +54,7 @@ var ownDefs = []struct{ name, rest string }{
 // approvers, errors of the relay, reasons: none of it is known to be free of
 // real values, so all of it is rewritten.
 func (p *Proxy) answer(v any, isError bool) reply {
-	result, err := p.outward(twice(marshal(v), isError), mask.Result)
+	result, err := p.outward(twice(marshal(v), isError), mask.Result, "")
 	return p.unlessLeak(result, err)
 }
 

@@ -68,6 +68,7 @@ type Proxy struct {
 	began    time.Time
 	log      *slog.Logger
 	journal  *journal.Journal
+	words    *mask.Session // what was said in which spelling
 	calls    *callLog
 	catalog  *catalog.Catalog
 	servers  map[string]*server
@@ -84,7 +85,7 @@ type Proxy struct {
 
 // New opens the machine's state and prepares everything that Run starts.
 func New(ctx context.Context, opt Options) (*Proxy, error) {
-	p := &Proxy{opt: opt, began: time.Now(), log: opt.Logger, servers: map[string]*server{}, settled: make(chan struct{}),
+	p := &Proxy{opt: opt, words: opt.Table.Session(), began: time.Now(), log: opt.Logger, servers: map[string]*server{}, settled: make(chan struct{}),
 		wake: make(chan struct{}, 1), running: map[string]bool{}, listings: map[string][]byte{}}
 	var err error
 	if p.journal, err = journal.Open(ctx, opt.StateDir); err != nil {

@@ -102,7 +102,7 @@ func TestOutward(t *testing.T) {
 		`{"content":[{"type":"text","text":"Mar\u00eda Cárdenas"}]}`: `{"content":[{"type":"text","text":"John Doe"}]}`,
 		`{"María Cárdenas":["5551234"]}`:                             `{"John Doe":["PHONE"]}`,
 	} {
-		got, err := p.outward([]byte(in), mask.Result)
+		got, err := p.outward([]byte(in), mask.Result, "")
 		if err != nil || string(got) != want {
 			t.Errorf("%s became %s, %v; want %s", in, got, err, want)
 		}
@@ -112,7 +112,7 @@ func TestOutward(t *testing.T) {
 		`{"a":"María Cárdenas"`: "anonymize: ",
 		`{"a":María Cárdenas}`:  "anonymize: ",
 	} {
-		got, err := p.outward([]byte(in), mask.Result)
+		got, err := p.outward([]byte(in), mask.Result, "")
 		if err == nil {
 			t.Errorf("%s became %s", in, got)
 			continue

@@ -101,7 +101,7 @@ func (p *Proxy) notified(name, method string, params json.RawMessage) {
 		p.log.Debug("progress of no call", "server", name)
 		return
 	}
-	params, err := p.outward(params, mask.Result)
+	params, err := p.outward(params, mask.Result, name)
 	if err != nil {
 		p.log.Error("notification withheld", "server", name, "err", err)
 		return
@@ -131,13 +131,14 @@ func token(raw []byte) string {
 }
 
 // outward turns a raw JSON value into what the client may see (real to fake),
-// or refuses it: the leak gate.
-func (p *Proxy) outward(raw []byte, kind mask.Kind) ([]byte, error) {
-	masked, _, err := p.opt.Table.Mask(raw, kind)
+// or refuses it: the leak gate. server is whose words they are, "" for Portero's
+// own.
+func (p *Proxy) outward(raw []byte, kind mask.Kind, server string) ([]byte, error) {
+	masked, err := p.words.Mask(raw, kind, server)
 	if err != nil {
-		return nil, fmt.Errorf("anonymize: %w", err)
+		return nil, fmt.Errorf("withheld: anonymize: %w", err)
 	}
-	return masked, p.gate(masked, kind)
+	return masked.JSON, p.gate(masked.JSON, kind)
 }
 
 func (p *Proxy) gate(raw []byte, kind mask.Kind) error {

@@ -144,7 +144,7 @@ func (f *front) tidy(err error) reply {
 	if e.Code == 0 {
 		e.Code = rawjson.CodeInvalid
 	}
-	failed, err := f.p.outward(marshal(&e), mask.Result)
+	failed, err := f.p.outward(marshal(&e), mask.Result, "")
 	if err != nil {
 		return refused(codeWithheld, "the error was %v", err)
 	}

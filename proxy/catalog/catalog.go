@@ -38,6 +38,13 @@ type Tool struct {
 	Schema      []byte
 }
 
+// ReadOnly reports whether the server declares that the tool changes nothing.
+func (t Tool) ReadOnly() bool {
+	annotations, _ := rawjson.Get(t.Def, "annotations")
+	hint, _ := rawjson.Get(annotations, "readOnlyHint")
+	return string(hint) == "true"
+}
+
 // Catalog holds the tools of all servers. It is safe for concurrent use.
 type Catalog struct {
 	order  []string

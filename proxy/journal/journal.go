@@ -44,7 +44,7 @@ CREATE TABLE outbox (
   kind TEXT NOT NULL, frame TEXT NOT NULL, sent INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX outbox_task ON outbox(task);
-`}
+`, `ALTER TABLE tasks ADD COLUMN warn TEXT NOT NULL DEFAULT '';`}
 
 // Task is one call that needs, or needed, approval.
 type Task struct {
@@ -57,6 +57,7 @@ type Task struct {
 	Binding string
 	Code    string
 	Rule    string
+	Warn    string // told to the approver
 	TTL     time.Duration
 	State   task.State
 	Rev     int64 // the relay's revision last seen
@@ -123,13 +124,13 @@ func (j *Journal) Watch() (changed <-chan struct{}, stop func()) { return j.db.W
 // ErrNoTask says that the machine knows no such task.
 var ErrNoTask = errors.New("no such task")
 
-const columns = `id, tool, session, scope, args, salt, binding, code, rule, ttl, state, rev, claim, holder, created, updated, decider, reason, result`
+const columns = `id, tool, session, scope, args, salt, binding, code, rule, warn, ttl, state, rev, claim, holder, created, updated, decider, reason, result`
 
 func scan(row db.Row) (Task, error) {
 	var t Task
 	var args, result string
 	var ttl, created, updated int64
-	err := row.Scan(&t.ID, &t.Tool, &t.Session, &t.Scope, &args, &t.Salt, &t.Binding, &t.Code, &t.Rule, &ttl, &t.State, &t.Rev,
+	err := row.Scan(&t.ID, &t.Tool, &t.Session, &t.Scope, &args, &t.Salt, &t.Binding, &t.Code, &t.Rule, &t.Warn, &ttl, &t.State, &t.Rev,
 		&t.Claim, &t.Holder, &created, &updated, &t.By, &t.Reason, &result)
 	if errors.Is(err, sql.ErrNoRows) {
 		return t, ErrNoTask

@@ -25,6 +25,7 @@ type Ask struct {
 	Scope string
 	Args  []byte // fake form, what the approver sees and what will run
 	Rule  string
+	Warn  string // what the approver has to know besides, in fake form; "" for nothing
 	TTL   time.Duration
 	Bind  func(id string, salt []byte) string
 }
@@ -50,12 +51,12 @@ func (j *Journal) Create(ctx context.Context, ask Ask) (t Task, err error) {
 		if n >= MaxOpen {
 			return ErrTooMany
 		}
-		t = Task{ID: bind.NewTask(), Tool: ask.Tool, Session: j.proc, Scope: ask.Scope, Args: ask.Args, Salt: bind.NewSalt(), Rule: ask.Rule,
+		t = Task{ID: bind.NewTask(), Tool: ask.Tool, Session: j.proc, Scope: ask.Scope, Args: ask.Args, Salt: bind.NewSalt(), Rule: ask.Rule, Warn: ask.Warn,
 			TTL: ask.TTL, State: task.Queued, Created: tx.Now, Updated: tx.Now}
 		t.Code = bind.Code(t.ID)
 		t.Binding = ask.Bind(t.ID, t.Salt)
-		_, err = tx.Exec(`INSERT INTO tasks(id, tool, session, scope, args, salt, binding, code, rule, ttl, state, status, created, updated)
-		 VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?)`, t.ID, t.Tool, t.Session, t.Scope, string(t.Args), t.Salt, t.Binding, t.Code, t.Rule,
+		_, err = tx.Exec(`INSERT INTO tasks(id, tool, session, scope, args, salt, binding, code, rule, warn, ttl, state, status, created, updated)
+		 VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`, t.ID, t.Tool, t.Session, t.Scope, string(t.Args), t.Salt, t.Binding, t.Code, t.Rule, t.Warn,
 			t.TTL.Milliseconds(), t.State, t.State.Status(), db.Millis(t.Created), db.Millis(t.Updated))
 		if err != nil {
 			return fmt.Errorf("insert task: %w", err)
@@ -71,7 +72,7 @@ func (j *Journal) Create(ctx context.Context, ask Ask) (t Task, err error) {
 func postOpen(tx *db.Tx, t Task) error {
 	id := "open:" + t.ID
 	return post(tx, "open", id, t.ID, wire.Open{ID: id, Task: t.ID, Binding: t.Binding, Code: t.Code, Tool: t.Tool, Args: t.Args,
-		Rule: t.Rule, Session: t.Session, TTLMS: t.TTL.Milliseconds()})
+		Rule: t.Rule, Warn: t.Warn, Session: t.Session, TTLMS: t.TTL.Milliseconds()})
 }
 
 // Cancel withdraws a task that has not started; from here on it cannot start.

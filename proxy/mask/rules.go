@@ -19,24 +19,31 @@ const (
 	// of properties and all that is said about them are rewritten, and so is the
 	// tool's own name.
 	Tool
+	// Message is a whole JSON-RPC message: its id and method stay, the rest is
+	// read as a Result.
+	Message
 )
 
 // place is where a value stands, and so how it is read.
 type place uint8
 
 const (
-	payload place = iota // all of it is rewritten
-	mcp                  // an object whose keys are in mcpKeys
-	schema               // a JSON Schema, with keys in schemaKeys
-	props                // an object whose members are schemas
-	meta                 // _meta
-	word                 // a constant or number of the protocol
-	ref                  // a reference within a schema
+	payload  place = iota // all of it is rewritten
+	mcp                   // an object whose keys are in mcpKeys
+	schema                // a JSON Schema, with keys in schemaKeys
+	props                 // an object whose members are schemas
+	meta                  // _meta
+	word                  // a constant or number of the protocol
+	ref                   // a reference within a schema
+	envelope              // a JSON-RPC message
 )
 
 func (k Kind) place() place {
-	if k == Payload {
+	switch k {
+	case Payload:
 		return payload
+	case Message:
+		return envelope
 	}
 	return mcp
 }
@@ -73,6 +80,11 @@ var mcpKeys = table(map[place]string{
 		systemPrompt metadata stopSequences model url websiteUrl src id version toolUseId elicitationId`,
 })
 
+var envelopeKeys = table(map[place]string{
+	mcp:  `params result error`,
+	word: `jsonrpc id method`,
+})
+
 var schemaKeys = table(map[place]string{
 	schema: `items prefixItems additionalItems additionalProperties unevaluatedProperties
 		unevaluatedItems contains propertyNames not if then else allOf anyOf oneOf contentSchema`,
@@ -90,6 +102,8 @@ var schemaKeys = table(map[place]string{
 // an object where a constant should be is anybody's data.
 func (p place) member(key []byte) (value place, protected bool) {
 	switch p {
+	case envelope:
+		value, protected = envelopeKeys[string(key)]
 	case mcp:
 		value, protected = mcpKeys[string(key)]
 	case schema:

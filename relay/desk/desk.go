@@ -54,10 +54,10 @@ CREATE TABLE cards (
 CREATE TABLE updates (id INTEGER PRIMARY KEY, at INTEGER NOT NULL) STRICT;
 CREATE TABLE signins (hash BLOB PRIMARY KEY, expires INTEGER NOT NULL) STRICT;
 CREATE TABLE sessions (hash BLOB PRIMARY KEY, csrf TEXT NOT NULL, expires INTEGER NOT NULL) STRICT;
-`}
+`, `ALTER TABLE tasks ADD COLUMN warn TEXT NOT NULL DEFAULT '';`}
 
-// Task is one request for approval as the relay keeps it. Args, Rule, Reason
-// and Note come from a machine and are in fake form; they are untrusted text.
+// Task is one request for approval as the relay keeps it. Args, Rule, Warn,
+// Reason and Note come from a machine and are in fake form; they are untrusted text.
 type Task struct {
 	task.Task
 	ID      string
@@ -67,6 +67,7 @@ type Task struct {
 	Tool    string // child/tool
 	Args    json.RawMessage
 	Rule    string // the policy rule that asked
+	Warn    string // what the machine wants the approver to know
 	Session string // process that asked
 	Code    string // short code, the same on the machine and on the card
 	Binding string
@@ -123,14 +124,14 @@ var (
 	ErrConflict = errors.New("the task is known with other contents")
 )
 
-const columns = `id, machine, journal, label, tool, args, rule, session, code, binding, ttl, state, rev, claim, claims,
+const columns = `id, machine, journal, label, tool, args, rule, warn, session, code, binding, ttl, state, rev, claim, claims,
  holder, created, deadline, decided, ended, decider, reason, outcome, note`
 
 func scan(row db.Row) (Task, error) {
 	var t Task
 	var args string
 	var ttl, created, deadline, decided, ended int64
-	err := row.Scan(&t.ID, &t.Machine, &t.Journal, &t.Label, &t.Tool, &args, &t.Rule, &t.Session, &t.Code, &t.Binding, &ttl,
+	err := row.Scan(&t.ID, &t.Machine, &t.Journal, &t.Label, &t.Tool, &args, &t.Rule, &t.Warn, &t.Session, &t.Code, &t.Binding, &ttl,
 		&t.State, &t.Rev, &t.Claim, &t.Claims, &t.Holder, &created, &deadline, &decided, &ended, &t.By, &t.Reason, &t.Outcome, &t.Note)
 	if errors.Is(err, sql.ErrNoRows) {
 		return t, ErrNoTask

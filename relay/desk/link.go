@@ -35,13 +35,13 @@ func (d *Desk) OpenTask(ctx context.Context, machine string, hello wire.Hello, o
 		}
 		ttl := time.Duration(open.TTLMS) * time.Millisecond
 		t = Task{Task: step.Task, ID: open.Task, Machine: machine, Journal: hello.Journal, Label: hello.Machine, Tool: open.Tool,
-			Args: open.Args, Rule: open.Rule, Session: open.Session, Code: open.Code, Binding: open.Binding, TTL: ttl, Created: tx.Now.Add(-queuedFor(open))}
+			Args: open.Args, Rule: open.Rule, Warn: open.Warn, Session: open.Session, Code: open.Code, Binding: open.Binding, TTL: ttl, Created: tx.Now.Add(-queuedFor(open))}
 		t.Deadline = tx.Now.Add(ttl)
 		if t.Rev, err = nextRev(tx); err != nil {
 			return err
 		}
-		_, err = tx.Exec(`INSERT INTO tasks(id, machine, journal, label, tool, args, rule, session, code, binding, ttl, state, status, rev, created, deadline)
-		 VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`, t.ID, t.Machine, t.Journal, t.Label, t.Tool, string(t.Args), t.Rule, t.Session, t.Code,
+		_, err = tx.Exec(`INSERT INTO tasks(id, machine, journal, label, tool, args, rule, warn, session, code, binding, ttl, state, status, rev, created, deadline)
+		 VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`, t.ID, t.Machine, t.Journal, t.Label, t.Tool, string(t.Args), t.Rule, t.Warn, t.Session, t.Code,
 			t.Binding, ttl.Milliseconds(), t.State, t.State.Status(), t.Rev, db.Millis(t.Created), db.Millis(t.Deadline))
 		if err != nil {
 			return fmt.Errorf("insert task: %w", err)
@@ -67,8 +67,8 @@ func faulty(hello wire.Hello, open wire.Open) string {
 	switch {
 	case !word.MatchString(open.Task) || !word.MatchString(open.Binding) || !word.MatchString(open.Code) || !word.MatchString(open.Session):
 		return "task, binding, code and session must be words of up to 128 letters, digits, _, : and -"
-	case open.Tool == "" || len(open.Tool) > 512 || len(open.Rule) > wire.MaxText || len(hello.Machine) > 256:
-		return "tool, rule or the machine's name is missing or too long"
+	case open.Tool == "" || len(open.Tool) > 512 || len(open.Rule) > wire.MaxText || len(open.Warn) > wire.MaxText || len(hello.Machine) > 256:
+		return "tool, rule, warn or the machine's name is missing or too long"
 	case open.TTLMS <= 0 || open.TTLMS > (366*24*time.Hour).Milliseconds():
 		return "ttl_ms must be over 0 and at most a year"
 	case len(open.Args) > wire.MaxArgs || !json.Valid(open.Args):

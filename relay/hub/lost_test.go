@@ -137,7 +137,8 @@ func isA[M wire.Message](m wire.Message) bool { _, ok := m.(M); return ok }
 // audited returns the relay's audit events of a task; an anomaly fails the test.
 func audited(t *testing.T, r *relay, id string) (events []string) {
 	t.Helper()
-	store, err := db.Open(ctx, filepath.Join(r.dir, "relay.db"), []string{"the store's owner has migrated it"})
+	// The store's owner has migrated it; only the number of steps counts here.
+	store, err := db.Open(ctx, filepath.Join(r.dir, "relay.db"), make([]string, 2))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,6 +26,7 @@ type call struct {
 	Machine string // token's name
 	Label   string // what the machine calls itself, when that differs
 	Rule    string
+	Warn    string
 	Status  string
 	Means   string // what the status means for the reader
 	By      string
@@ -83,7 +84,7 @@ var outcomes = map[wire.Outcome]string{
 func view(t desk.Task, now time.Time, l limits) call {
 	c := call{
 		Path: "/tasks/" + url.PathEscape(t.ID), ID: line(t.ID),
-		Tool: line(t.Tool), Code: line(t.Code), Machine: line(t.Machine), Rule: line(t.Rule),
+		Tool: line(t.Tool), Code: line(t.Code), Machine: line(t.Machine), Rule: line(t.Rule), Warn: line(t.Warn),
 		Status: t.State.Status(), Means: means[t.State], By: line(t.By), Reason: line(t.Reason),
 		Outcome: outcomes[t.Outcome], Note: line(t.Note), Session: line(t.Session), Holder: line(t.Holder),
 		Journal: line(t.Journal), Binding: line(t.Binding), Claims: t.Claims,
@@ -101,7 +102,7 @@ func view(t desk.Task, now time.Time, l limits) call {
 		}
 	}
 	if l.first == 0 { // the task's own page shows all of these
-		c.Rule, c.Reason, c.Note = visible(t.Rule), visible(t.Reason), visible(t.Note)
+		c.Rule, c.Warn, c.Reason, c.Note = visible(t.Rule), visible(t.Warn), visible(t.Reason), visible(t.Note)
 	}
 	return c
 }

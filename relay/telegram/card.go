@@ -44,6 +44,9 @@ func draw(t desk.Task, file attachment) drawing {
 	p.bold("Machine:").say(" ").quote(t.Label, 64).say(" (token ").quote(t.Machine, 64).say(")\n")
 	p.bold("Code:").say(" ").quote(t.Code, 32).say("\n")
 	p.bold("Rule:").say(" ").quote(t.Rule, 300).say("\n")
+	if t.Warn != "" {
+		p.say("⚠️ ").quote(t.Warn, 400).say("\n")
+	}
 
 	// The same room in every state: an edit does not change the arguments.
 	text, hidden := arguments(t.Args, cardUnits-p.n)

@@ -108,9 +108,10 @@ type Open struct {
 	Tool    string          `json:"tool"` // child/tool
 	Args    json.RawMessage `json:"args"` // fake form
 	Rule    string          `json:"rule"`
-	Session string          `json:"session"` // process that asked
-	TTLMS   int64           `json:"ttl_ms"`  // time to answer, from R's receipt
-	AgeMS   int64           `json:"age_ms"`  // how long it lay queued
+	Warn    string          `json:"warn,omitempty"` // what the approver has to know besides
+	Session string          `json:"session"`        // process that asked
+	TTLMS   int64           `json:"ttl_ms"`         // time to answer, from R's receipt
+	AgeMS   int64           `json:"age_ms"`         // how long it lay queued
 }
 
 // Cancel withdraws a task that has not started.
